@@ -1,0 +1,41 @@
+//! The maps shared with user space, and the read-only values that user space sets at load.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use observer_common::{Cell, Key, Offsets, Signal};
+
+/// Subjects that can be counted at the same time; what does not fit is counted in [`LOST`].
+const CELLS: u32 = 8192;
+
+/// Cumulative counts per (signal, subject), preallocated: a probe never allocates.
+#[map]
+pub static CELL: PerCpuHashMap<Key, Cell> = PerCpuHashMap::with_max_entries(CELLS, 0);
+
+/// Occurrences that found no room in [`CELL`], per signal.
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Signal::COUNT as u32, 0);
+
+/// Events that found no room in [`EVENTS`], in the one element.
+#[map]
+pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// First occurrences of failures; see [`observer_common::Event`].
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
+
+/// Thread group ids of the observed command's process tree.
+#[map]
+pub static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
+
+/// Offsets on the running kernel, set by user space before the programs are loaded.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::UNSET;
+
+/// The offsets, read so that the compiler cannot assume the value compiled in.
+#[inline(always)]
+pub fn offsets() -> &'static Offsets {
+    // SAFETY: a reference to a static; `black_box` only hides its value from the optimiser.
+    core::hint::black_box(&OFFSETS)
+}

@@ -1,0 +1,148 @@
+//! The load as the kernel sees it, failed port searches, and bind collisions.
+//!
+//! Kernel: `tcp_set_state` and `inet_sk_state_store`, `__inet_hash_connect`
+//! (net/ipv4/inet_hashtables.c), `inet_csk_get_port` (net/ipv4/inet_connection_sock.c).
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, fexit},
+    programs::{BtfTracePointContext, FExitContext},
+};
+use observer_common::{Key, Signal, key_flags};
+
+use crate::{
+    emit::{count, is_known},
+    maps::{TREE, offsets},
+    sock::{Sock, context_slot},
+};
+
+const ESTABLISHED: u32 = 1;
+const SYN_SENT: u32 = 2;
+const SYN_RECV: u32 = 3;
+const CLOSE: u32 = 7;
+const CLOSE_WAIT: u32 = 8;
+const IPPROTO_TCP: u16 = 6;
+const EADDRNOTAVAIL: i32 = 99;
+
+/// One tracepoint serves arrivals, departures and the load signal. Most of its firings leave at
+/// the match.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn socket_state(ctx: BtfTracePointContext) -> u32 {
+    let sock = Sock(ctx.arg::<*const u8>(0));
+    let (old, new) = (ctx.arg::<u32>(1), ctx.arg::<u32>(2));
+    match (old, new) {
+        (SYN_RECV, ESTABLISHED) if is_tcp(sock) => count(&sock.own_key(Signal::ConnectionAccepted)),
+        (CLOSE, SYN_SENT) if is_tcp(sock) => count(&by_current(sock.destination_key(Signal::ConnectAttempt))),
+        (SYN_SENT, ESTABLISHED) if is_tcp(sock) => count(&sock.destination_key(Signal::ConnectionOpened)),
+        (SYN_SENT, CLOSE) if is_tcp(sock) => failed_search_by_state(sock),
+        (ESTABLISHED | CLOSE_WAIT, _) if new != CLOSE_WAIT && is_tcp(sock) => departed(sock),
+        _ => {}
+    }
+    0
+}
+
+#[inline(always)]
+fn is_tcp(sock: Sock) -> bool {
+    sock.protocol() == IPPROTO_TCP
+}
+
+/// Marks what a process in context did: who, and whether it belongs to the observed command. The
+/// pid itself is left out, so that a command of many short processes stays one subject.
+#[inline(always)]
+fn by_current(mut key: Key) -> Key {
+    if is_generator(current_tgid()) {
+        key.flags |= key_flags::GENERATOR;
+    }
+    key
+}
+
+#[inline(always)]
+pub fn current_tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+#[inline(always)]
+pub fn is_generator(tgid: u32) -> bool {
+    TREE.get_ptr(tgid).is_some()
+}
+
+/// Names the process as well: failures are few.
+#[inline(always)]
+pub fn named(mut key: Key) -> Key {
+    key.pid = current_tgid();
+    by_current(key)
+}
+
+/// A connection left ESTABLISHED and CLOSE_WAIT. Its own port tells the side: a port on which
+/// connections were accepted belongs to a listener.
+#[inline(always)]
+fn departed(sock: Sock) {
+    let mut key = sock.own_key(Signal::ConnectionAccepted);
+    if is_known(&key) {
+        key.signal = Signal::AcceptedClosed as u16;
+        count(&key);
+        return;
+    }
+    let mut key = sock.destination_key(Signal::ConnectionOpened);
+    if is_known(&key) {
+        key.signal = Signal::OpenedClosed as u16;
+        count(&key);
+    }
+}
+
+/// Without fexit: a connect that failed before it was given a port. A refused or aborted connect
+/// has one, and a missing route fires nothing.
+#[inline(always)]
+fn failed_search_by_state(sock: Sock) {
+    if sock.wire_port() == 0 {
+        let mut key = named(sock.destination_key(Signal::PortSearchFailed));
+        key.flags |= key_flags::FALLBACK;
+        count(&key);
+    }
+}
+
+/// A connect searched the whole range and found no free port.
+#[fexit(function = "__inet_hash_connect")]
+pub fn port_search_failed(ctx: FExitContext) -> u32 {
+    if context_slot(ctx.as_ptr(), offsets().hash_connect_arity) as i32 == -EADDRNOTAVAIL {
+        let sock = Sock(ctx.arg::<*const u8>(1));
+        // A socket bound to a port of its own searches nothing: its four-tuple is taken.
+        if sock.wire_port() == 0 {
+            count(&named(sock.destination_key(Signal::PortSearchFailed)));
+        } else {
+            count(&named(collision_key(sock, sock.wire_port())));
+        }
+    }
+    0
+}
+
+/// A bind (or a listen) was given no port. The return value is 1 on 5.10 and -EADDRINUSE later.
+#[fexit(function = "inet_csk_get_port")]
+pub fn bind_failed(ctx: FExitContext) -> u32 {
+    if ctx_return(&ctx, 2) != 0 {
+        let sock = Sock(ctx.arg::<*const u8>(0));
+        let wanted = ctx.arg::<u16>(1);
+        if wanted == 0 {
+            let mut key = named(sock.own_key(Signal::BindExhausted));
+            key.port = 0;
+            count(&key);
+        } else {
+            count(&named(collision_key(sock, wanted)));
+        }
+    }
+    0
+}
+
+/// Return value of a function whose number of arguments is the same on every kernel.
+#[inline(always)]
+fn ctx_return(ctx: &FExitContext, arity: usize) -> i32 {
+    ctx.arg::<u64>(arity) as i32
+}
+
+#[inline(always)]
+fn collision_key(sock: Sock, port: u16) -> Key {
+    let mut key = sock.own_key(Signal::BindCollision);
+    key.port = port;
+    key
+}

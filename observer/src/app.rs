@@ -1,0 +1,34 @@
+//! The wiring, and the only place that reads a clock.
+
+mod clock;
+mod command;
+mod doctor;
+mod explain;
+mod mark;
+mod observation;
+mod output;
+mod report;
+mod run;
+mod signals;
+
+use std::process::ExitCode;
+
+use crate::cli::{Action, Cli};
+
+/// Runs what the command line asked for and gives the exit status.
+pub fn main(cli: Cli) -> ExitCode {
+    let outcome = match cli.action {
+        Action::Run(args) => return run::run(args),
+        Action::Report(args) => report::report(&args),
+        Action::Doctor(args) => doctor::doctor(&args),
+        Action::Explain(args) => explain::explain(&args),
+        Action::Mark(args) => mark::tell(&args.name),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("observer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `observer doctor`: what this kernel allows, and the headroom before any load.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{
+    clock::{mono_ns, real_ns},
+    observation::kernel_release,
+};
+use crate::{
+    cli::{DoctorArgs, DoctorFormat},
+    core::frame::{Frame, SignalCoverage, SourceStatus, Tier, UsageSample},
+    kernel::{Kernel, Options, load::coverage_without_probes},
+    sources::{Collector, CollectorConfig},
+};
+
+/// How many usages are shown.
+const SHOWN: usize = 10;
+
+/// The answer.
+#[derive(Serialize)]
+struct Findings {
+    kernel: String,
+    /// Why no probe can be had, when none can.
+    no_probes: Option<String>,
+    probes: Vec<ProbeFinding>,
+    signals: Vec<SignalCoverage>,
+    sources: Vec<SourceStatus>,
+    headroom: Vec<UsageSample>,
+}
+
+#[derive(Serialize)]
+struct ProbeFinding {
+    program: &'static str,
+    hook: String,
+    attached: bool,
+    why_not: Option<String>,
+    verified_instructions: Option<u32>,
+}
+
+pub(super) fn doctor(args: &DoctorArgs) -> Result<()> {
+    let findings = examine();
+    match args.format {
+        DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&findings)?),
+        DoctorFormat::Text => print(&findings),
+    }
+    Ok(())
+}
+
+fn examine() -> Findings {
+    let mut frame = Frame { mono_ns: mono_ns(), real_ns: real_ns(), ..Frame::default() };
+    Collector::new(CollectorConfig { own_pid: std::process::id() }).tick(&mono_ns, &mut frame);
+    let mut headroom: Vec<UsageSample> =
+        frame.usages.into_iter().filter(|usage| usage.limit.is_some_and(|limit| limit > 0)).collect();
+    headroom.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)));
+    headroom.truncate(SHOWN);
+    let (no_probes, probes, signals) = match Kernel::load(Options::default()) {
+        Ok(kernel) => (None, probes(&kernel), kernel.coverage()),
+        Err(error) => {
+            let why = error.to_string();
+            let signals = coverage_without_probes(&why);
+            (Some(why), Vec::new(), signals)
+        }
+    };
+    Findings { kernel: kernel_release(), no_probes, probes, signals, sources: frame.sources, headroom }
+}
+
+fn probes(kernel: &Kernel) -> Vec<ProbeFinding> {
+    kernel
+        .attached()
+        .iter()
+        .map(|attached| ProbeFinding {
+            program: attached.probe.program,
+            hook: attached.probe.hook.describe(),
+            attached: attached.refused.is_none(),
+            why_not: attached.refused.clone(),
+            verified_instructions: attached.verified_instructions,
+        })
+        .collect()
+}
+
+fn ratio(usage: &UsageSample) -> f64 {
+    usage.limit.map_or(0.0, |limit| usage.used as f64 / limit as f64)
+}
+
+fn print(findings: &Findings) {
+    println!("kernel {}", findings.kernel);
+    if let Some(why) = &findings.no_probes {
+        println!("no probes: {why}\n  run as root, or with CAP_BPF and CAP_PERFMON, for more than counters");
+    }
+    if !findings.probes.is_empty() {
+        println!("\nprobes");
+    }
+    for probe in &findings.probes {
+        match &probe.why_not {
+            None => println!("  ok       {}", probe.hook),
+            Some(why) => println!("  refused  {:34} {why}", probe.hook),
+        }
+    }
+    println!("\nsignals");
+    for signal in &findings.signals {
+        println!("  {:20} {:11} {}", signal.signal.name(), signal.tier.name(), signal.source);
+    }
+    let absent = findings.signals.iter().filter(|signal| signal.tier == Tier::Absent).count();
+    let counted = findings.signals.iter().filter(|s| s.tier == Tier::Counter && s.why_degraded.is_some()).count();
+    if absent + counted > 0 {
+        println!("  {counted} on counters for want of a probe, {absent} not to be had; the verdict says what that costs");
+    }
+    let failing: Vec<_> = findings.sources.iter().filter_map(|s| Some((&s.source, s.error.as_ref()?))).collect();
+    if !failing.is_empty() {
+        println!("\nsources that cannot be read");
+    }
+    for (source, error) in failing {
+        println!("  {source:20} {error}");
+    }
+    println!("\nheadroom now, closest first");
+    for usage in &findings.headroom {
+        let percent = ratio(usage) * 100.0;
+        let limit = usage.limit.unwrap_or_default();
+        println!("  {:16} {percent:5.1} %  {} of {limit}  {}", usage.resource.name(), usage.used, place(usage));
+    }
+}
+
+fn place(usage: &UsageSample) -> String {
+    let subject = &usage.subject;
+    let parts = [
+        subject.listener.map(|at| at.to_string()),
+        subject.source.map(|source| format!("from {source}")),
+        subject.destination.map(|to| format!("to {to}")),
+        subject.pid.map(|pid| format!("pid {pid}")),
+        subject.netns.map(|netns| format!("netns {netns}")),
+    ];
+    let known: Vec<String> = parts.into_iter().flatten().collect();
+    if known.is_empty() { "host".into() } else { known.join(" ") }
+}

@@ -1,0 +1,196 @@
+//! One observation: sources -> frame -> recording -> engine.
+
+use std::{
+
+    os::fd::RawFd,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    sys::resource::{UsageWho, getrusage},
+    sys::time::TimeValLike as _,
+    unistd::gethostname,
+};
+
+use super::clock::{mono_ns, real_ns};
+use crate::{
+    core::{
+        engine::{Engine, Update},
+        frame::{Frame, Mark, RunHeader, Target},
+        verdict::{OwnCost, Verdict},
+    },
+    kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
+    recording::{Recorded, RecorderThread, Writer},
+    sources::{Collector, CollectorConfig},
+};
+
+/// What is observed, as the command line says it.
+pub(super) struct Subject {
+    pub(super) command: Vec<String>,
+    pub(super) targets: Vec<Target>,
+    pub(super) ignore: Vec<String>,
+    pub(super) plan: Vec<(String, u64)>,
+}
+
+/// The probes, when this kernel and these privileges allow any.
+pub(super) enum Probes {
+    Loaded { kernel: Box<Kernel>, drain: Box<Drain> },
+    None { why: String },
+}
+
+/// Everything that watches, and the engine that it feeds.
+pub(super) struct Observation {
+    probes: Probes,
+    collector: Collector,
+    engine: Engine,
+    recorder: Option<RecorderThread>,
+    seq: u64,
+}
+
+impl Observation {
+    /// Loads the probes and opens the recording. Only an unwritable recording is an error: without
+    /// probes, the counters still tell.
+    pub(super) fn begin(subject: Subject, options: Options, record: Option<&Path>) -> Result<Self> {
+        let probes = Probes::load(options);
+        let header = header(subject, &probes);
+        let recorder = record
+            .map(|path| Writer::create(path, &header).and_then(RecorderThread::spawn))
+            .transpose()
+            .context("cannot record")?;
+        Ok(Self {
+            probes,
+            collector: Collector::new(CollectorConfig { own_pid: std::process::id() }),
+            engine: Engine::new(header),
+            recorder,
+            seq: 0,
+        })
+    }
+
+    /// Why there are no probes, when there are none.
+    pub(super) fn blind(&self) -> Option<&str> {
+        match &self.probes {
+            Probes::Loaded { .. } => None,
+            Probes::None { why } => Some(why),
+        }
+    }
+
+    /// The descriptor that becomes readable at the first failure of a subject.
+    pub(super) fn wake_fd(&self) -> Option<RawFd> {
+        match &self.probes {
+            Probes::Loaded { drain, .. } => Some(drain.events_fd()),
+            Probes::None { .. } => None,
+        }
+    }
+
+    /// Everything forked from now on by `pid` is the generator.
+    pub(super) fn watch_tree(&mut self, pid: u32) -> Result<()> {
+        match &mut self.probes {
+            Probes::Loaded { kernel, .. } => Ok(kernel.watch_tree(pid)?),
+            Probes::None { .. } => Ok(()),
+        }
+    }
+
+    /// Takes `pid` itself out of the generator again; its children stay.
+    pub(super) fn unwatch(&mut self, pid: u32) -> Result<()> {
+        match &mut self.probes {
+            Probes::Loaded { kernel, .. } => Ok(kernel.unwatch(pid)?),
+            Probes::None { .. } => Ok(()),
+        }
+    }
+
+    /// The observed command has this process id.
+    pub(super) fn set_command(&mut self, pid: u32) {
+        self.collector.set_command(pid);
+    }
+
+    /// Reads everything that is due, records it and has it judged.
+    pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Update {
+        let mut frame =
+            Frame { seq: self.seq, mono_ns: mono_ns(), real_ns: real_ns(), marks, ..Frame::default() };
+        self.seq += 1;
+        if let Probes::Loaded { drain, .. } = &mut self.probes {
+            for event in drain.events() {
+                if event.key.pid != 0 {
+                    self.collector.note_process(event.key.pid);
+                }
+            }
+            drain.tick(&mono_ns, &mut frame);
+        }
+        self.collector.tick(&mono_ns, &mut frame);
+        let update = self.engine.step(&frame);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.frame(frame);
+        }
+        update
+    }
+
+    /// Judges, detaches the probes, and closes the recording.
+    pub(super) fn end(self) -> (Verdict, Option<Recorded>) {
+        let verdict = self.engine.verdict(own_cost());
+        drop(self.probes);
+        let recorded = self.recorder.map(|recorder| recorder.finish(Some(verdict.clone())));
+        (verdict, recorded)
+    }
+}
+
+impl Probes {
+    fn load(options: Options) -> Self {
+        let loaded = Kernel::load(options).and_then(|mut kernel| {
+            let drain = Drain::new(&mut kernel)?;
+            Ok((kernel, drain))
+        });
+        match loaded {
+            Ok((kernel, _)) if kernel.is_blind() => {
+                let why = kernel.attached().iter().find_map(|probe| probe.refused.clone());
+                Self::None { why: why.unwrap_or_else(|| "this kernel takes none of them".into()) }
+            }
+            Ok((kernel, drain)) => Self::Loaded { kernel: Box::new(kernel), drain: Box::new(drain) },
+            Err(error) => Self::None { why: error.to_string() },
+        }
+    }
+}
+
+fn header(subject: Subject, probes: &Probes) -> RunHeader {
+    let coverage = match probes {
+        Probes::Loaded { kernel, .. } => kernel.coverage(),
+        Probes::None { why } => coverage_without_probes(why),
+    };
+    RunHeader {
+        id: format!("{:x}-{}", real_ns() / 1_000_000, std::process::id()),
+        observer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned()),
+        kernel: kernel_release(),
+        command: subject.command,
+        targets: subject.targets,
+        ignore: subject.ignore,
+        plan: subject.plan,
+        coverage,
+    }
+}
+
+/// The running kernel's release.
+pub(super) fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |release| release.trim().to_owned())
+}
+
+/// What observing cost so far; the command's own use is not in it.
+fn own_cost() -> Option<OwnCost> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let cpu_us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Some(OwnCost {
+        cpu_seconds: cpu_us as f64 / 1e6,
+        peak_rss_bytes: u64::try_from(usage.max_rss()).ok()? * 1024,
+    })
+}
+
+/// A descriptor that somebody else owns, for tokio to wait on.
+pub(super) struct Borrowed(pub(super) RawFd);
+
+impl std::os::fd::AsRawFd for Borrowed {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+

@@ -1,0 +1,65 @@
+//! Where a verdict goes.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cli::ReportFormat,
+    core::verdict::Verdict,
+    sinks::report::{self, Format, Style},
+};
+
+/// An opened place for a verdict. Opened before the test begins, so that an unwritable one is known
+/// while there is nothing to lose.
+pub(super) enum Output {
+    Stdout,
+    Stderr,
+    File(File),
+}
+
+impl Output {
+    /// Opens FILE, or stdout for `-`.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        File::create(path).map(Self::File).with_context(|| format!("cannot write the verdict to {}", path.display()))
+    }
+
+    /// Writes the verdict.
+    pub(super) fn write(&mut self, verdict: &Verdict, format: ReportFormat) -> Result<()> {
+        let text = report::render(verdict, format.into(), self.style());
+        match self {
+            Self::Stdout => io::stdout().write_all(text.as_bytes()),
+            Self::Stderr => io::stderr().write_all(text.as_bytes()),
+            Self::File(file) => file.write_all(text.as_bytes()),
+        }
+        .context("cannot write the verdict")
+    }
+
+    /// Colour for a terminal that wants it (<https://no-color.org>).
+    fn style(&self) -> Style {
+        let terminal = match self {
+            Self::Stdout => io::stdout().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+            Self::File(_) => false,
+        };
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Style { color: terminal && wanted, ..Style::default() }
+    }
+}
+
+impl From<ReportFormat> for Format {
+    fn from(format: ReportFormat) -> Self {
+        match format {
+            ReportFormat::Text => Self::Text,
+            ReportFormat::Json => Self::Json,
+            ReportFormat::Markdown => Self::Markdown,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `observer report`: a recording, judged again.
+
+use anyhow::{Result, bail};
+
+use super::output::Output;
+use crate::{cli::ReportArgs, core::engine::Engine, recording::Reader};
+
+pub(super) fn report(args: &ReportArgs) -> Result<()> {
+    let reader = Reader::open(&args.file)?;
+    let mut engine = Engine::new(reader.header().clone());
+    let mut frames = 0_u64;
+    let mut damage = None;
+    for frame in reader.frames() {
+        match frame {
+            Ok(frame) => {
+                engine.step(&frame);
+                frames += 1;
+            }
+            Err(error) => {
+                damage = Some(error);
+                break;
+            }
+        }
+    }
+    match damage {
+        Some(error) if frames == 0 => return Err(error.into()),
+        Some(error) => eprintln!("observer: {error}; judged on the {frames} frames before it"),
+        None if frames == 0 => bail!("{}: nothing was recorded", args.file.display()),
+        None => {}
+    }
+    let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
+    let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;
+    output.write(&engine.verdict(cost), args.format)
+}

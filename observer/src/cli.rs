@@ -1,0 +1,222 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::core::{frame::Target, lines};
+
+/// Exit status of `run` for a failure of observer's own, as `env` and `timeout` have it.
+pub const OWN_FAILURE: u8 = 125;
+/// Exit status of the other commands for bad usage.
+const BAD_USAGE: u8 = 2;
+
+/// Says which fault line of the host broke first while a load test runs.
+#[derive(Debug, Parser)]
+#[command(version, about, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Observe while COMMAND runs (or --for a while, or until Ctrl-C), then print the verdict
+    Run(RunArgs),
+    /// Judge a recording and print its verdict
+    Report(ReportArgs),
+    /// Say what this kernel allows, how each signal is had, and the headroom before any load
+    Doctor(DoctorArgs),
+    /// Explain a fault line: what it is, how to verify it, what to change
+    Explain(ExplainArgs),
+    /// Tell a running observer that a phase of the test begins
+    Mark(MarkArgs),
+}
+
+/// `observer run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What is under test: `:PORT`, `pid:N`, `cgroup:PATH` or `container:ID` (repeatable). Without it,
+    /// what COMMAND connects to
+    #[arg(long, value_name = "TARGET", value_parser = parse_target)]
+    pub target: Vec<Target>,
+    /// A fault line to leave out (repeatable)
+    #[arg(long, value_name = "FAULT_LINE", value_parser = parse_fault_line)]
+    pub ignore: Vec<String>,
+    /// Form of the verdict
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Where the verdict goes; `-` is stdout [default: stderr with COMMAND, stdout without]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keep everything that was seen, for `observer report` and SQL
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Observe this long, without COMMAND
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "command")]
+    pub duration: Option<Duration>,
+    /// Keep watching this long after COMMAND has ended
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+    /// The phases of the test in order: `ramp_up=2m,plateau=5m`
+    #[arg(long, value_name = "PLAN", value_parser = parse_plan)]
+    pub plan: Option<Plan>,
+    /// Exit with 3 when COMMAND succeeded but the verdict is this (repeatable)
+    #[arg(long, value_name = "OUTCOME", value_enum)]
+    pub fail_on: Vec<FailOn>,
+    /// Also arm hooks that cost every system call of the host
+    #[arg(long)]
+    pub precise: bool,
+    /// The load test and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Named phases and their lengths.
+#[derive(Clone, Debug)]
+pub struct Plan(pub Vec<(String, Duration)>);
+
+/// `observer report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Form of the report
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Where it goes [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `observer doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub format: DoctorFormat,
+}
+
+/// `observer explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The fault line; without it, all are listed
+    #[arg(value_parser = parse_fault_line)]
+    pub fault_line: Option<String>,
+}
+
+/// `observer mark`.
+#[derive(Debug, Args)]
+pub struct MarkArgs {
+    /// Name of the phase that begins now
+    pub name: String,
+}
+
+/// Forms of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a person
+    Text,
+    /// The contract
+    Json,
+    /// For a ticket
+    Markdown,
+}
+
+/// Forms of the doctor's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// For a person
+    Text,
+    /// For a program
+    Json,
+}
+
+/// Outcomes that fail a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A fault line in scope was hit
+    Hit,
+    /// Too much was not measurable
+    Inconclusive,
+}
+
+/// Parses the command line. What clap refuses (or answers, as `--help`) is printed here; the status
+/// is 125 for a bad `run`, as a wrapper has it, and 2 for the others.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = args.collect();
+    Cli::try_parse_from(&args).map_err(|error| {
+        // Nothing can be done when the terminal is gone.
+        let _ = error.print();
+        let is_run = args.get(1).is_some_and(|first| first == "run");
+        match error.use_stderr() {
+            false => ExitCode::SUCCESS,
+            true if is_run => ExitCode::from(OWN_FAILURE),
+            true => ExitCode::from(BAD_USAGE),
+        }
+    })
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    let usage = || format!("`{text}` names nothing: use :PORT, pid:N, cgroup:PATH or container:ID");
+    let (kind, value) = text.split_once(':').ok_or_else(usage)?;
+    match (kind, value) {
+        (_, "") => Err(usage()),
+        ("", port) => port.parse().map(Target::Port).map_err(|_| format!("`{port}` is not a port")),
+        ("pid", pid) => pid.parse().map(Target::Pid).map_err(|_| format!("`{pid}` is not a process id")),
+        ("cgroup", path) => Ok(Target::Cgroup(format!("/{}", path.trim_start_matches('/')))),
+        ("container", id) => Ok(Target::Container(id.to_owned())),
+        _ => Err(usage()),
+    }
+}
+
+fn parse_fault_line(text: &str) -> Result<String, String> {
+    lines::by_id(text).map(|line| line.id().to_owned()).ok_or_else(|| {
+        let known: Vec<&str> = lines::LINES.iter().map(|line| line.id()).collect();
+        format!("there is no fault line `{text}`; there are {}", known.join(", "))
+    })
+}
+
+fn parse_plan(text: &str) -> Result<Plan, String> {
+    text.split(',')
+        .map(|part| {
+            let (name, length) =
+                part.split_once('=').ok_or_else(|| format!("`{part}` is not PHASE=DURATION"))?;
+            let length = humantime::parse_duration(length).map_err(|error| format!("`{length}`: {error}"))?;
+            Ok((name.trim().to_owned(), length))
+        })
+        .collect::<Result<_, String>>()
+        .map(Plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn targets_are_read_and_nonsense_is_refused() {
+        assert_eq!(parse_target(":8080"), Ok(Target::Port(8080)));
+        assert_eq!(parse_target("pid:17"), Ok(Target::Pid(17)));
+        assert_eq!(parse_target("cgroup:system.slice/a"), Ok(Target::Cgroup("/system.slice/a".into())));
+        for nonsense in ["8080", ":", ":99999", "pid:x", "host:a", ""] {
+            assert!(parse_target(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn plans_are_read_in_order() {
+        let plan = parse_plan("ramp_up=2m,plateau=90s").map(|plan| plan.0);
+        let minutes = |n| Duration::from_secs(n);
+        assert_eq!(plan, Ok(vec![("ramp_up".into(), minutes(120)), ("plateau".into(), minutes(90))]));
+        assert!(parse_plan("ramp_up").is_err() && parse_plan("a=b").is_err());
+    }
+}

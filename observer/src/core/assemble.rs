@@ -1,0 +1,279 @@
+//! From onsets to the verdict: first, co-first, elsewhere, chain, ruled out.
+
+use std::collections::BTreeSet;
+
+use super::{
+    chain::{self, Onset},
+    engine::{Engine, Watch},
+    frame::{PhaseSource, Resource},
+    ledger::Bracket,
+    lines::{self, FaultLine, LINES},
+    phase,
+    scope::Scope,
+    subject::{Role, Subject},
+    time::rfc3339,
+    verdict::{Clock, Coverage, Hit, Kind, Link, Note, Outcome, OwnCost, Phase, Run, SCHEMA, Verdict},
+};
+
+mod case;
+mod headroom;
+
+/// A hit with what ranks it.
+struct Ranked<'a> {
+    watch: &'a Watch,
+    at: Bracket,
+    role: Role,
+    hit: Hit,
+}
+
+/// Seconds with microseconds, which is what an f64 of a long run still holds.
+pub(super) fn seconds(from_ns: u64, at_ns: u64) -> f64 {
+    let micros = (i128::from(at_ns) - i128::from(from_ns)) / 1_000;
+    micros as f64 / 1e6
+}
+
+pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
+    let scope = Scope::of(&engine.ledger, &engine.header);
+    let start_ns = engine.times.start_ns.or(engine.times.first_ns).unwrap_or(0);
+    let phases = phases(engine, &scope, start_ns);
+    let mut ranked = ranked(engine, &scope, &phases, start_ns);
+    let chain = link(engine, &mut ranked, start_ns);
+    ranked.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    let (in_scope, elsewhere): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|r| r.role != Role::Bystander);
+    let first = in_scope.iter().position(|r| may_be_first(r, &in_scope));
+    let co_first = first.map(|index| co_first(&in_scope, index)).unwrap_or_default();
+    let first = first.map(|index| in_scope[index].hit.clone());
+    let mut hits: Vec<Hit> = in_scope.into_iter().map(|r| r.hit).collect();
+    hits.sort_by(|a, b| a.onset_s.total_cmp(&b.onset_s));
+    let not_measurable = not_measurable(engine);
+    Verdict {
+        schema: SCHEMA.to_owned(),
+        observer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        outcome: outcome(engine, first.is_some(), &not_measurable),
+        ruled_out: ruled_out(engine, &hits, &not_measurable),
+        run: run(engine, start_ns),
+        coverage: coverage(engine, cost),
+        phases,
+        first,
+        co_first,
+        hits,
+        elsewhere: elsewhere.into_iter().map(|r| r.hit).collect(),
+        pre_existing: pre_existing(engine, &scope, start_ns),
+        chain,
+        not_measurable,
+        headroom: headroom::closest(engine, &scope),
+        latency: Vec::new(),
+    }
+}
+
+/// Explained hits after unexplained ones, then by the latest instant the onset can have, then by the
+/// catalogue's order.
+fn rank(ranked: &Ranked) -> (bool, u64, usize, Subject) {
+    (ranked.hit.explained_by.is_some(), ranked.at.hi_ns, ranked.watch.line, ranked.watch.subject.clone())
+}
+
+/// Symptoms come first only when nothing else was hit.
+fn may_be_first(ranked: &Ranked, all: &[Ranked]) -> bool {
+    ranked.hit.kind != Kind::Symptom || all.iter().all(|other| other.hit.kind == Kind::Symptom)
+}
+
+/// Hits whose onsets cannot be told apart from the first one's and that nothing explains.
+fn co_first(in_scope: &[Ranked], first: usize) -> Vec<Hit> {
+    let at = in_scope[first].at;
+    in_scope
+        .iter()
+        .enumerate()
+        .filter(|(index, other)| {
+            *index != first
+                && other.hit.explained_by.is_none()
+                && other.hit.kind != Kind::Symptom
+                && other.at.lo_ns <= at.hi_ns
+                && at.lo_ns <= other.at.hi_ns
+        })
+        .map(|(_, other)| other.hit.clone())
+        .collect()
+}
+
+fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64) -> Vec<Ranked<'a>> {
+    engine
+        .watches
+        .values()
+        .filter(|watch| !is_ignored(engine, LINES[watch.line]))
+        .filter_map(|watch| {
+            let at = watch.onset?;
+            let role = role(engine, scope, watch);
+            Some(Ranked { watch, at, role, hit: case::hit(engine, scope, watch, at, role, phases, start_ns) })
+        })
+        .collect()
+}
+
+fn is_ignored(engine: &Engine, line: &dyn FaultLine) -> bool {
+    engine.header.ignore.iter().any(|id| id == line.id())
+}
+
+fn role(engine: &Engine, scope: &Scope, watch: &Watch) -> Role {
+    let series: Vec<_> = LINES[watch.line]
+        .failures()
+        .iter()
+        .filter_map(|failure| engine.ledger.series.get(&(failure.signal, watch.subject.clone())))
+        .collect();
+    let generator = series.iter().any(|series| series.generator);
+    scope.role(&watch.subject, generator, series.iter().find_map(|series| series.pid))
+}
+
+/// Finds the edges, and marks what they explain.
+fn link(engine: &Engine, ranked: &mut [Ranked], start_ns: u64) -> Vec<Link> {
+    let mut links = Vec::new();
+    for effect in 0..ranked.len() {
+        for edge in LINES[ranked[effect].watch.line].caused_by() {
+            for cause in 0..ranked.len() {
+                let found =
+                    chain::links(edge, &onset(&ranked[cause]), &onset(&ranked[effect]), &engine.ledger, &engine.load);
+                let Some(mechanism) = found else { continue };
+                ranked[effect].hit.explained_by.get_or_insert_with(|| edge.cause.to_owned());
+                links.push(Link {
+                    cause: edge.cause.to_owned(),
+                    effect: LINES[ranked[effect].watch.line].id().to_owned(),
+                    lag_s: seconds(start_ns, ranked[effect].at.hi_ns) - seconds(start_ns, ranked[cause].at.hi_ns),
+                    mechanism,
+                });
+            }
+        }
+    }
+    links
+}
+
+fn onset<'a>(ranked: &'a Ranked) -> Onset<'a> {
+    Onset { line: LINES[ranked.watch.line].id(), subject: &ranked.watch.subject, at: ranked.at }
+}
+
+/// What was active in the pre-roll and did not rise enough to be a hit.
+fn pre_existing(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Hit> {
+    engine
+        .watches
+        .values()
+        .filter(|watch| watch.pre_existing && watch.onset.is_none())
+        .map(|watch| {
+            let at = Bracket { lo_ns: engine.times.first_ns.unwrap_or(start_ns), hi_ns: start_ns };
+            case::hit(engine, scope, watch, at, role(engine, scope, watch), &[], start_ns)
+        })
+        .collect()
+}
+
+fn outcome(engine: &Engine, hit: bool, not_measurable: &[Note]) -> Outcome {
+    let blind = |note: &Note| lines::by_id(&note.fault_line).is_some_and(|line| !line.optional());
+    // A count that was lost for want of room may have been a failure.
+    let lost = engine.ledger.losses.iter().any(|(reason, count)| *count > 0 && reason.starts_with("map_full"));
+    if hit {
+        Outcome::Hit
+    } else if lost || not_measurable.iter().any(blind) {
+        Outcome::Inconclusive
+    } else {
+        Outcome::Clear
+    }
+}
+
+fn not_measurable(engine: &Engine) -> Vec<Note> {
+    LINES
+        .iter()
+        .filter(|line| !is_ignored(engine, **line))
+        .filter_map(|line| {
+            let why = lines::not_measurable(*line, &engine.header.coverage)
+                .or_else(|| failing_source(engine, *line))?;
+            Some(Note { fault_line: line.id().to_owned(), why })
+        })
+        .collect()
+}
+
+/// A line that rests on a counter cannot be judged when that counter could not be read.
+fn failing_source(engine: &Engine, line: &dyn FaultLine) -> Option<String> {
+    let on_counters = !line.failures().iter().any(|f| super::engine::is_probed(&engine.header.coverage, f.signal));
+    if !on_counters {
+        return None;
+    }
+    let source = match line.resource()? {
+        Resource::AcceptQueue | Resource::SynQueue => "netstat",
+        Resource::Descriptors => "descriptors",
+        _ => return None,
+    };
+    engine.ledger.failing.get(source).cloned()
+}
+
+fn ruled_out(engine: &Engine, hits: &[Hit], not_measurable: &[Note]) -> Vec<Note> {
+    let listed: BTreeSet<&str> = hits
+        .iter()
+        .map(|hit| hit.fault_line.as_str())
+        .chain(not_measurable.iter().map(|note| note.fault_line.as_str()))
+        .collect();
+    LINES
+        .iter()
+        .filter(|line| !is_ignored(engine, **line) && !listed.contains(line.id()))
+        .map(|line| Note { fault_line: line.id().to_owned(), why: headroom::why_not(engine, *line) })
+        .collect()
+}
+
+fn run(engine: &Engine, start_ns: u64) -> Run {
+    let header = &engine.header;
+    let real = |at_ns: u64| real_ns(engine, at_ns);
+    let end_ns = engine.times.end_ns.unwrap_or(engine.times.last_ns);
+    Run {
+        id: header.id.clone(),
+        started: rfc3339(real(start_ns)),
+        ended: rfc3339(real(end_ns)),
+        host: header.host.clone(),
+        kernel: header.kernel.clone(),
+        command: (!header.command.is_empty()).then(|| header.command.clone()),
+        exit_status: engine.exit_status,
+        clock: Clock { mono_ns: start_ns, real_ns: real(start_ns) },
+        pre_roll_s: seconds(engine.times.first_ns.unwrap_or(start_ns), start_ns),
+        limits: engine.ledger.limits.values().cloned().collect(),
+    }
+}
+
+/// The wall clock at an instant of the monotonic one.
+pub(super) fn real_ns(engine: &Engine, at_ns: u64) -> u64 {
+    u64::try_from(i128::from(at_ns) + engine.times.real_offset_ns).unwrap_or(0)
+}
+
+fn coverage(engine: &Engine, cost: Option<OwnCost>) -> Coverage {
+    let probed = |series: &&super::ledger::Series| series.tier.is_probe();
+    Coverage {
+        signals: engine.header.coverage.clone(),
+        events_seen: engine.ledger.series.values().filter(probed).map(|series| series.in_run).sum(),
+        events_lost: engine.ledger.losses.clone(),
+        ticks_late: engine.ticks_late,
+        observer: cost,
+    }
+}
+
+/// The user's marks where there are any, else the load's own course.
+fn phases(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Phase> {
+    let end_ns = engine.times.last_ns.max(start_ns);
+    let (spans, source) = match engine.phase_marks.first() {
+        Some(mark) => (marked(engine, end_ns), mark.source),
+        None => {
+            let levels = engine.load.in_scope(scope, start_ns, end_ns, phase::STEP_NS);
+            (phase::segment(&levels, engine.times.end_ns), PhaseSource::Auto)
+        }
+    };
+    spans
+        .into_iter()
+        .map(|span| Phase {
+            name: span.name,
+            source,
+            start_s: seconds(start_ns, span.start_ns),
+            end_s: seconds(start_ns, span.end_ns.min(end_ns)),
+            load: engine.load.mean(scope, span.start_ns, span.end_ns.min(end_ns)),
+        })
+        .collect()
+}
+
+fn marked(engine: &Engine, end_ns: u64) -> Vec<phase::Span> {
+    let marks = &engine.phase_marks;
+    let ends = marks.iter().skip(1).map(|mark| mark.at_ns).chain([end_ns]);
+    marks
+        .iter()
+        .zip(ends)
+        .map(|(mark, end_ns)| phase::Span { name: mark.name.clone(), start_ns: mark.at_ns, end_ns })
+        .collect()
+}

@@ -1,0 +1,327 @@
+//! The engine: fed frames, it knows at any time what broke first. Pure and deterministic: the same
+//! frames give the same bytes.
+
+use std::collections::BTreeMap;
+
+use observer_common::Signal;
+
+use super::{
+    assemble,
+    detect::{Cusum, Spells, Tick},
+    frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
+    inference::{Inference, Missing},
+    ledger::{Bracket, Increment, Ledger},
+    lines::{Failure, FaultLine, LINES},
+    load::LoadHistory,
+    subject::Subject,
+    verdict::{OwnCost, Verdict},
+};
+
+/// A tick that begins this long after the one before is late.
+const LATE_NS: u64 = 200_000_000;
+
+/// What a step brought.
+#[derive(Debug, Default)]
+pub struct Update {
+    /// Onsets found by this step, provisional until the verdict.
+    pub onsets: Vec<(&'static str, Subject, Bracket)>,
+}
+
+/// A fault line under watch at one subject.
+#[derive(Debug)]
+pub struct Watch {
+    /// The line's place in the catalogue.
+    pub line: usize,
+    /// Where, without cgroup.
+    pub subject: Subject,
+    detector: Cusum,
+    /// The onset, once found; it never moves.
+    pub onset: Option<Bracket>,
+    /// Whether it was active in the pre-roll.
+    pub pre_existing: bool,
+    /// When it was active since the run began.
+    pub spells: Spells,
+    /// The tier of the signal that found it.
+    pub tier: Tier,
+    /// Whether the signal was inferred from other counters.
+    pub inferred: bool,
+}
+
+/// A phase mark of the user's.
+#[derive(Clone, Debug)]
+pub struct PhaseMark {
+    /// CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// The user's name for the phase that begins.
+    pub name: String,
+    /// Where it came from.
+    pub source: PhaseSource,
+}
+
+/// The engine.
+pub struct Engine {
+    pub(super) header: RunHeader,
+    pub(super) ledger: Ledger,
+    pub(super) load: LoadHistory,
+    pub(super) watches: BTreeMap<(usize, Subject), Watch>,
+    pub(super) phase_marks: Vec<PhaseMark>,
+    pub(super) times: Times,
+    pub(super) exit_status: Option<i32>,
+    pub(super) ticks_late: u64,
+    tick_seconds: f64,
+    inference: Inference,
+}
+
+/// The instants that a run is measured by, on CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// The first frame.
+    pub first_ns: Option<u64>,
+    /// The latest frame.
+    pub last_ns: u64,
+    /// CLOCK_REALTIME less CLOCK_MONOTONIC at the latest frame.
+    pub real_offset_ns: i128,
+    /// The command was started.
+    pub start_ns: Option<u64>,
+    /// The command ended.
+    pub end_ns: Option<u64>,
+}
+
+impl Engine {
+    /// An engine for a run that is about to be observed or replayed.
+    pub fn new(header: RunHeader) -> Self {
+        let probed = |signal: Signal| is_probed(&header.coverage, signal);
+        let missing = Missing {
+            accept_overflow: !probed(Signal::AcceptOverflowSyn),
+            syn_queue_drop: !probed(Signal::SynQueueDrop),
+            descriptor_limit: !probed(Signal::DescriptorLimit),
+        };
+        Self {
+            header,
+            ledger: Ledger::default(),
+            load: LoadHistory::default(),
+            watches: BTreeMap::new(),
+            phase_marks: Vec::new(),
+            times: Times::default(),
+            exit_status: None,
+            ticks_late: 0,
+            tick_seconds: 0.0,
+            inference: Inference::new(missing),
+        }
+    }
+
+    /// Takes in one frame.
+    pub fn step(&mut self, frame: &Frame) -> Update {
+        self.clock(frame);
+        frame.marks.iter().for_each(|mark| self.begin(mark));
+        let increments = self.ledger.enter(frame);
+        self.load.enter(frame, &increments);
+        let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
+        implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
+        let mut update = Update::default();
+        // After the load has ended, what is seen is the teardown of the test, not the test.
+        if self.times.end_ns.is_none() {
+            self.detect(frame.mono_ns, &increments, &implied, &mut update);
+        }
+        frame.marks.iter().for_each(|mark| self.end(mark));
+        update
+    }
+
+    /// The verdict on everything seen so far.
+    pub fn verdict(&self, cost: Option<OwnCost>) -> Verdict {
+        assemble::verdict(self, cost)
+    }
+
+    fn clock(&mut self, frame: &Frame) {
+        let times = &mut self.times;
+        let passed_ns = times.first_ns.map_or(0, |_| frame.mono_ns.saturating_sub(times.last_ns));
+        self.tick_seconds = passed_ns as f64 / 1e9;
+        self.ticks_late += u64::from(passed_ns > LATE_NS);
+        times.first_ns.get_or_insert(frame.mono_ns);
+        times.last_ns = frame.mono_ns;
+        times.real_offset_ns = i128::from(frame.real_ns) - i128::from(frame.mono_ns);
+    }
+
+    fn begin(&mut self, mark: &Mark) {
+        match mark {
+            Mark::CommandStarted { at_ns, .. } => {
+                self.times.start_ns = Some(*at_ns);
+                self.ledger.start();
+            }
+            Mark::Phase { at_ns, name, source } => {
+                self.phase_marks.push(PhaseMark { at_ns: *at_ns, name: name.clone(), source: *source });
+            }
+            Mark::CommandEnded { .. } => {}
+        }
+    }
+
+    fn end(&mut self, mark: &Mark) {
+        if let Mark::CommandEnded { at_ns, exit_status } = mark {
+            self.times.end_ns = Some(*at_ns);
+            self.exit_status = *exit_status;
+        }
+    }
+
+    fn detect(&mut self, at_ns: u64, increments: &[Increment], implied: &[Increment], update: &mut Update) {
+        let arrivals = arrivals(increments);
+        for (increment, inferred) in
+            increments.iter().map(|i| (i, false)).chain(implied.iter().map(|i| (i, true)))
+        {
+            for (line, failure) in failures_of(increment.signal) {
+                if !self.is_judged(failure, increment, inferred) {
+                    continue;
+                }
+                let watch = self.watch(line, failure, increment);
+                watch.inferred |= inferred;
+                let exposure = self.exposure(&arrivals, increment);
+                let tick = Tick { at_ns, events: increment.events, exposure, first: increment.first };
+                self.enter(line, increment, &tick, update);
+            }
+        }
+        self.pass_quiet_ticks(at_ns, &arrivals, increments, implied);
+    }
+
+    /// Whether this increment is the one to judge a failure by: the probe's where there is one, the
+    /// listener's rather than its namespace's.
+    fn is_judged(&self, failure: &Failure, increment: &Increment, inferred: bool) -> bool {
+        if failure.instead_of.is_some_and(|other| is_probed(&self.header.coverage, other)) {
+            return false;
+        }
+        let precise = is_probed(&self.header.coverage, failure.signal);
+        match (precise, increment.tier) {
+            (true, tier) => tier.is_probe() && self.is_corroborated(increment),
+            // The kernel's counter of a namespace is matched to its listener first.
+            (false, _) if is_matched(failure.signal) => inferred,
+            (false, _) => true,
+        }
+    }
+
+    /// EMFILE also comes from other limits (inotify instances): the system-call hook cannot tell, so
+    /// the process has to be near its descriptor limit. The allocation hook knows.
+    fn is_corroborated(&self, increment: &Increment) -> bool {
+        if increment.signal != Signal::DescriptorLimit || increment.tier == Tier::Trampoline {
+            return true;
+        }
+        let key = (super::frame::Resource::Descriptors, increment.subject.clone());
+        self.ledger.usages.get(&key).is_some_and(|usage| {
+            usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9)
+        })
+    }
+
+    fn watch(&mut self, line: usize, failure: &Failure, increment: &Increment) -> &mut Watch {
+        self.watches.entry((line, increment.subject.clone())).or_insert_with(|| Watch {
+            line,
+            subject: increment.subject.clone(),
+            detector: Cusum::new(failure.policy),
+            onset: None,
+            pre_existing: false,
+            spells: Spells::default(),
+            tier: increment.tier,
+            inferred: false,
+        })
+    }
+
+    fn enter(&mut self, line: usize, increment: &Increment, tick: &Tick, update: &mut Update) {
+        let started = self.times.start_ns.is_some();
+        let Some(watch) = self.watches.get_mut(&(line, increment.subject.clone())) else { return };
+        if !started {
+            watch.detector.learn(tick);
+            watch.pre_existing = true;
+            return;
+        }
+        watch.spells.enter(increment.first.hi_ns, increment.last_ns, increment.events);
+        if watch.onset.is_none()
+            && let Some(onset) = watch.detector.observe(tick)
+        {
+            watch.onset = Some(onset);
+            watch.tier = increment.tier;
+            update.onsets.push((LINES[line].id(), increment.subject.clone(), onset));
+        }
+    }
+
+    /// What could have failed where this did: the SYNs of a listener, or without a probe for them what
+    /// was accepted and what failed; elsewhere the seconds that passed.
+    fn exposure(&self, arrivals: &Arrivals, increment: &Increment) -> f64 {
+        if increment.subject.listener.is_none() {
+            return self.tick_seconds;
+        }
+        let arrived = arrivals.at(&increment.subject);
+        let all = if arrivals.syns.contains_key(&increment.subject) { arrived } else { arrived + increment.events };
+        all as f64
+    }
+
+    /// Detectors have to see the ticks without failures as well: the score falls with exposure.
+    fn pass_quiet_ticks(
+        &mut self,
+        at_ns: u64,
+        arrivals: &Arrivals,
+        increments: &[Increment],
+        implied: &[Increment],
+    ) {
+        let started = self.times.start_ns.is_some();
+        for watch in self.watches.values_mut().filter(|watch| watch.onset.is_none()) {
+            let active = |i: &Increment| i.subject == watch.subject && is_failure_of(watch.line, i.signal);
+            if increments.iter().chain(implied).any(active) {
+                continue;
+            }
+            let exposure = match watch.subject.listener {
+                Some(_) => arrivals.at(&watch.subject) as f64,
+                None => self.tick_seconds,
+            };
+            let first = Bracket { lo_ns: at_ns, hi_ns: at_ns };
+            let tick = Tick { at_ns, events: 0, exposure, first };
+            if started {
+                watch.detector.observe(&tick);
+            } else {
+                watch.detector.learn(&tick);
+            }
+        }
+    }
+}
+
+/// Whether a probe counts this signal.
+pub(super) fn is_probed(coverage: &[SignalCoverage], signal: Signal) -> bool {
+    coverage.iter().any(|covered| covered.signal == signal && covered.tier.is_probe())
+}
+
+/// Signals that the kernel counts per namespace, and that inference gives to a listener.
+fn is_matched(signal: Signal) -> bool {
+    matches!(signal, Signal::ListenOverflow | Signal::SynQueueDrop)
+}
+
+fn failures_of(signal: Signal) -> impl Iterator<Item = (usize, &'static Failure)> {
+    LINES.iter().enumerate().flat_map(move |(index, line)| {
+        line.failures().iter().filter(move |failure| failure.signal == signal).map(move |f| (index, f))
+    })
+}
+
+fn is_failure_of(line: usize, signal: Signal) -> bool {
+    LINES.get(line).is_some_and(|line: &&dyn FaultLine| line.failures().iter().any(|f| f.signal == signal))
+}
+
+/// Connections that arrived in a tick, per listener and per namespace.
+#[derive(Debug, Default)]
+struct Arrivals {
+    syns: BTreeMap<Subject, u64>,
+    accepted: BTreeMap<Subject, u64>,
+}
+
+impl Arrivals {
+    fn at(&self, subject: &Subject) -> u64 {
+        let or_accepted = || self.accepted.get(subject).copied();
+        self.syns.get(subject).copied().or_else(or_accepted).unwrap_or(0)
+    }
+}
+
+fn arrivals(increments: &[Increment]) -> Arrivals {
+    let mut arrivals = Arrivals::default();
+    for increment in increments {
+        let map = match increment.signal {
+            Signal::SynArrival => &mut arrivals.syns,
+            Signal::ConnectionAccepted => &mut arrivals.accepted,
+            _ => continue,
+        };
+        *map.entry(increment.subject.clone()).or_default() += increment.events;
+    }
+    arrivals
+}

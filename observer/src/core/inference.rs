@@ -1,0 +1,218 @@
+//! What counters imply where no probe tells.
+//!
+//! - The kernel counts overflows per network namespace and drops per listener: together they say which
+//!   listener overflowed.
+//! - A process whose descriptors stand at its limit while its accept queue is not drained was refused one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use observer_common::Signal;
+
+use super::{
+    frame::{Resource, Tier, UsageSample},
+    ledger::{Bracket, Increment, Ledger},
+    subject::Subject,
+};
+
+/// How long a drop waits for the namespace's counter to tell its kind, and the other way round: the
+/// two are read one after the other, each at its own pace.
+const MATCH_NS: u64 = 500_000_000;
+/// A process that serves nobody must stand at its limit this long to be taken for refused.
+const STANDSTILL_NS: u64 = 300_000_000;
+
+/// Which signals have to be inferred because no probe counts them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missing {
+    /// Accept-queue overflows per listener.
+    pub accept_overflow: bool,
+    /// SYN-queue drops per listener.
+    pub syn_queue_drop: bool,
+    /// Refused descriptors.
+    pub descriptor_limit: bool,
+}
+
+/// Keeps what is not matched yet.
+#[derive(Debug, Default)]
+pub struct Inference {
+    missing: Missing,
+    /// Per namespace and kind of drop: counted by the kernel, not yet given to a listener.
+    kinds: BTreeMap<(u32, Signal), VecDeque<Increment>>,
+    /// Per listener: dropped, kind not yet known.
+    drops: BTreeMap<Subject, VecDeque<Increment>>,
+    /// Per process: since when it stands at its limit, and whether that was reported.
+    at_limit: BTreeMap<u32, AtLimit>,
+    file_table_reported: bool,
+}
+
+#[derive(Debug)]
+struct AtLimit {
+    reached: UsageSample,
+    reported: bool,
+}
+
+impl Inference {
+    /// Infers only what is missing.
+    pub fn new(missing: Missing) -> Self {
+        Self { missing, ..Self::default() }
+    }
+
+    /// What the increments of this tick, and the usages now in the ledger, imply.
+    pub fn infer(&mut self, ledger: &Ledger, increments: &[Increment], now_ns: u64) -> Vec<Increment> {
+        let mut implied = Vec::new();
+        increments.iter().for_each(|increment| self.sort(increment));
+        self.match_drops(ledger, &mut implied);
+        self.give_up(now_ns, &mut implied);
+        if self.missing.descriptor_limit {
+            self.descriptors(ledger, now_ns, &mut implied);
+            self.file_table(ledger, &mut implied);
+        }
+        implied
+    }
+
+    fn sort(&mut self, increment: &Increment) {
+        let Some(netns) = increment.subject.netns else { return };
+        let of_namespace = increment.subject.listener.is_none();
+        let wanted = match increment.signal {
+            Signal::ListenOverflow => self.missing.accept_overflow,
+            Signal::SynQueueDrop => self.missing.syn_queue_drop,
+            Signal::ListenDrop => self.missing.accept_overflow || self.missing.syn_queue_drop,
+            _ => false,
+        };
+        match increment.signal {
+            Signal::ListenDrop if wanted && !of_namespace => {
+                self.drops.entry(increment.subject.clone()).or_default().push_back(increment.clone());
+            }
+            Signal::ListenOverflow | Signal::SynQueueDrop if wanted && of_namespace => {
+                self.kinds.entry((netns, increment.signal)).or_default().push_back(increment.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives each drop the kind that its namespace counted.
+    fn match_drops(&mut self, ledger: &Ledger, implied: &mut Vec<Increment>) {
+        for (listener, drops) in &mut self.drops {
+            let Some(netns) = listener.netns else { continue };
+            while let Some(drop) = drops.front_mut() {
+                let Some(kind) = kind_of_drop(&self.kinds, ledger, netns, listener) else { break };
+                let Some(counted) = self.kinds.get_mut(&(netns, kind)) else { break };
+                let Some(front) = counted.front_mut() else { break };
+                let events = drop.events.min(front.events);
+                implied.push(Increment { signal: kind, events, ..drop.clone() });
+                drop.events -= events;
+                front.events -= events;
+                if front.events == 0 {
+                    counted.pop_front();
+                }
+                if drop.events == 0 {
+                    drops.pop_front();
+                }
+            }
+        }
+    }
+
+    /// A count that no listener explains stays with its namespace; a drop of no known kind was of
+    /// another one (no route, no memory, or the second of the two that one final ACK counts as).
+    fn give_up(&mut self, now_ns: u64, implied: &mut Vec<Increment>) {
+        let expired = |increment: &Increment| now_ns.saturating_sub(increment.last_ns) > MATCH_NS;
+        for counted in self.kinds.values_mut() {
+            while counted.front().is_some_and(expired) {
+                implied.extend(counted.pop_front());
+            }
+        }
+        for drops in self.drops.values_mut() {
+            while drops.front().is_some_and(expired) {
+                drops.pop_front();
+            }
+        }
+    }
+
+    fn descriptors(&mut self, ledger: &Ledger, now_ns: u64, implied: &mut Vec<Increment>) {
+        for ((resource, subject), usage) in &ledger.usages {
+            let (Resource::Descriptors, Some(pid)) = (*resource, subject.pid) else { continue };
+            if usage.last.limit.is_none_or(|limit| usage.last.used < limit) {
+                self.at_limit.remove(&pid);
+                continue;
+            }
+            let state = self
+                .at_limit
+                .entry(pid)
+                .or_insert_with(|| AtLimit { reached: usage.last.clone(), reported: false });
+            if state.reported {
+                continue;
+            }
+            if let Some(hi_ns) = standstill(ledger, pid, &state.reached, now_ns) {
+                state.reported = true;
+                implied.push(Increment {
+                    signal: Signal::DescriptorLimit,
+                    tier: Tier::Counter,
+                    subject: subject.clone(),
+                    generator: ledger.processes.get(&pid).is_some_and(|process| process.generator),
+                    events: 1,
+                    first: Bracket { lo_ns: state.reached.since_ns, hi_ns },
+                    last_ns: hi_ns,
+                });
+            }
+        }
+    }
+
+    /// The host's file table at its limit refuses everyone but root.
+    fn file_table(&mut self, ledger: &Ledger, implied: &mut Vec<Increment>) {
+        let Some(usage) = ledger.usages.get(&(Resource::FileTable, Subject::HOST)) else { return };
+        let full = usage.last.limit.is_some_and(|limit| usage.last.used >= limit);
+        if full && !self.file_table_reported {
+            implied.push(Increment {
+                signal: Signal::FileTableFull,
+                tier: Tier::Counter,
+                subject: Subject::HOST,
+                generator: false,
+                events: 1,
+                first: Bracket { lo_ns: usage.last.since_ns, hi_ns: usage.last.read_ns },
+                last_ns: usage.last.read_ns,
+            });
+        }
+        self.file_table_reported = full;
+    }
+}
+
+/// The kind that a listener's next drop has: what its namespace counted; if that is both, what its
+/// own queue says.
+fn kind_of_drop(
+    kinds: &BTreeMap<(u32, Signal), VecDeque<Increment>>,
+    ledger: &Ledger,
+    netns: u32,
+    listener: &Subject,
+) -> Option<Signal> {
+    let counted = |signal| kinds.get(&(netns, signal)).is_some_and(|queue| !queue.is_empty());
+    match (counted(Signal::ListenOverflow), counted(Signal::SynQueueDrop)) {
+        (true, false) => Some(Signal::ListenOverflow),
+        (false, true) => Some(Signal::SynQueueDrop),
+        (false, false) => None,
+        (true, true) => {
+            let queue = ledger.usages.get(&(Resource::AcceptQueue, listener.clone()))?;
+            let full = queue.last.limit.is_some_and(|limit| queue.last.used > limit);
+            Some(if full { Signal::ListenOverflow } else { Signal::SynQueueDrop })
+        }
+    }
+}
+
+/// The instant by which a process at its limit was refused: when connections are seen waiting that it
+/// does not accept, or, for one that serves nobody, when it has stood still for a while.
+fn standstill(ledger: &Ledger, pid: u32, reached: &UsageSample, now_ns: u64) -> Option<u64> {
+    let mut serves = false;
+    for ((netns, listener), pids) in &ledger.owners {
+        if !pids.contains(&pid) {
+            continue;
+        }
+        serves = true;
+        let queue = ledger.usages.get(&(Resource::AcceptQueue, Subject::listener(*netns, *listener)));
+        if let Some(queue) = queue
+            && queue.last.used > 0
+            && queue.last.read_ns >= reached.read_ns
+            && now_ns > queue.last.read_ns
+        {
+            return Some(queue.last.read_ns);
+        }
+    }
+    (!serves && now_ns.saturating_sub(reached.read_ns) >= STANDSTILL_NS).then_some(now_ns)
+}

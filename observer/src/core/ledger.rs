@@ -1,0 +1,331 @@
+//! The running account of everything the frames said: cumulative counts, usages and facts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+};
+
+use observer_common::{Signal, SubjectKind};
+
+use super::{
+    frame::{Fact, Frame, Resource, SignalSample, Tier, UsageSample},
+    subject::Subject,
+    verdict::Limit,
+};
+
+/// An interval of CLOCK_MONOTONIC in which an instant lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bracket {
+    /// Not earlier than this.
+    pub lo_ns: u64,
+    /// Not later than this.
+    pub hi_ns: u64,
+}
+
+/// What happened between two reads at one subject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Increment {
+    /// The signal.
+    pub signal: Signal,
+    /// How it was counted.
+    pub tier: Tier,
+    /// Where, in the ledger's own form (see [`identity`]).
+    pub subject: Subject,
+    /// Whether a process of the observed command's tree did it.
+    pub generator: bool,
+    /// Occurrences.
+    pub events: u64,
+    /// When the first of them happened.
+    pub first: Bracket,
+    /// When the last of them happened, at the latest.
+    pub last_ns: u64,
+}
+
+/// Everything known about one signal at one subject.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// How it is counted.
+    pub tier: Tier,
+    /// Whether a process of the observed command's tree did it.
+    pub generator: bool,
+    /// A process that did it, where the hook knows.
+    pub pid: Option<u32>,
+    /// Occurrences before the run began.
+    pub in_pre_roll: u64,
+    /// Occurrences since the run began.
+    pub in_run: u64,
+    /// First occurrence since the run began; probes only.
+    pub first_ns: Option<u64>,
+    /// Last occurrence since the run began; probes only.
+    pub last_ns: Option<u64>,
+    /// Highest use of the resource seen at an occurrence.
+    pub peak: Option<u64>,
+    /// The limit in force at the latest occurrence.
+    pub limit: Option<u64>,
+}
+
+impl Series {
+    fn new(tier: Tier) -> Self {
+        Self {
+            tier,
+            generator: false,
+            pid: None,
+            in_pre_roll: 0,
+            in_run: 0,
+            first_ns: None,
+            last_ns: None,
+            peak: None,
+            limit: None,
+        }
+    }
+}
+
+/// Everything known about one usage.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The latest sample.
+    pub last: UsageSample,
+    /// The highest use seen since the run began, and the limit at that moment.
+    pub peak: UsageSample,
+    /// Recent samples as (read_ns, used), oldest first, for rates and forecasts.
+    pub recent: VecDeque<(u64, u64)>,
+}
+
+/// How much history a usage keeps.
+const RECENT: usize = 64;
+
+/// A process that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its parent.
+    pub parent: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Its cgroup.
+    pub cgroup: Option<u64>,
+    /// Its network namespace.
+    pub netns: Option<u32>,
+    /// Whether it belongs to the observed command's tree.
+    pub generator: bool,
+}
+
+/// The account. All maps are ordered, so that the same frames give the same bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// Counts per signal and subject.
+    pub series: BTreeMap<(Signal, Subject), Series>,
+    /// Usages per resource and subject.
+    pub usages: BTreeMap<(Resource, Subject), Usage>,
+    /// Processes by id.
+    pub processes: BTreeMap<u32, Process>,
+    /// Who holds each listener, by network namespace and address.
+    pub owners: BTreeMap<(u32, SocketAddr), BTreeSet<u32>>,
+    /// Cgroup of each listener and process, where a probe or sock_diag told it.
+    pub cgroups: BTreeMap<Subject, u64>,
+    /// Paths of cgroups.
+    pub cgroup_paths: BTreeMap<u64, String>,
+    /// The listener behind each local address at which connections were accepted.
+    pub accepted_at: BTreeMap<(u32, SocketAddr), SocketAddr>,
+    /// Limits in force, by name and place.
+    pub limits: BTreeMap<(String, String), Limit>,
+    /// Sources that could not be read the last time, and why.
+    pub failing: BTreeMap<String, String>,
+    /// Loss counts by reason.
+    pub losses: BTreeMap<String, u64>,
+    /// What each cell and counter read last.
+    cells: BTreeMap<(Signal, Subject, bool), Reading>,
+    /// Whether the run has begun.
+    started: bool,
+}
+
+/// One read of a cell or counter.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    count: u64,
+    last_ns: Option<u64>,
+}
+
+impl Ledger {
+    /// The run begins: what was counted so far is the pre-roll.
+    pub fn start(&mut self) {
+        self.started = true;
+        for usage in self.usages.values_mut() {
+            usage.peak = usage.last.clone();
+        }
+    }
+
+    /// Enters a frame and returns what happened since the one before.
+    pub fn enter(&mut self, frame: &Frame) -> Vec<Increment> {
+        for fact in &frame.facts {
+            self.learn(fact);
+        }
+        for status in &frame.sources {
+            match &status.error {
+                Some(error) => self.failing.insert(status.source.clone(), error.clone()),
+                None => self.failing.remove(&status.source),
+            };
+        }
+        for loss in &frame.losses {
+            self.losses.insert(loss.reason.clone(), loss.count);
+        }
+        for usage in &frame.usages {
+            self.enter_usage(usage);
+        }
+        frame.signals.iter().filter_map(|sample| self.enter_signal(sample)).collect()
+    }
+
+    /// Enters what was inferred, so that evidence shows it.
+    pub fn enter_inferred(&mut self, increment: &Increment) {
+        let key = (increment.signal, increment.subject.clone());
+        let series = self.series.entry(key).or_insert_with(|| Series::new(increment.tier));
+        series.generator |= increment.generator;
+        if self.started {
+            series.in_run += increment.events;
+        } else {
+            series.in_pre_roll += increment.events;
+        }
+    }
+
+    /// The count of a signal at a subject since the run began; `None` where it was never seen.
+    pub fn in_run(&self, signal: Signal, subject: &Subject) -> Option<u64> {
+        self.series.get(&(signal, subject.clone())).map(|series| series.in_run)
+    }
+
+    /// The listener at which a connection to `address` is accepted: the exact address, else the
+    /// wildcard of its family, else the IPv6 wildcard.
+    pub fn listener_of(&self, netns: u32, address: SocketAddr) -> SocketAddr {
+        let wildcard = |v6: bool| -> SocketAddr {
+            let ip = if v6 { std::net::Ipv6Addr::UNSPECIFIED.into() } else { std::net::Ipv4Addr::UNSPECIFIED.into() };
+            SocketAddr::new(ip, address.port())
+        };
+        [address, wildcard(address.is_ipv6()), wildcard(true)]
+            .into_iter()
+            .find(|at| self.usages.contains_key(&(Resource::AcceptQueue, Subject::listener(netns, *at))))
+            .unwrap_or(address)
+    }
+
+    fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Process { pid, parent, comm, netns, cgroup, generator } => {
+                let generator = *generator || self.processes.get(pid).is_some_and(|known| known.generator);
+                let process =
+                    Process { parent: *parent, comm: comm.clone(), cgroup: *cgroup, netns: *netns, generator };
+                self.processes.insert(*pid, process);
+            }
+            Fact::ListenerOwner { netns, listener, pid } => {
+                self.owners.entry((*netns, *listener)).or_default().insert(*pid);
+            }
+            Fact::CgroupPath { id, path } => {
+                self.cgroup_paths.insert(*id, path.clone());
+            }
+            Fact::Limit { name, value, place } => {
+                let limit = Limit { name: name.clone(), value: value.clone(), place: place.clone() };
+                // What was in force at the start stands; a later change is in the recording.
+                self.limits.entry((name.clone(), place.clone())).or_insert(limit);
+            }
+        }
+    }
+
+    fn enter_usage(&mut self, sample: &UsageSample) {
+        let subject = identity(&sample.subject);
+        if let Some(cgroup) = sample.subject.cgroup {
+            self.cgroups.insert(subject.clone(), cgroup);
+        }
+        let usage = self.usages.entry((sample.resource, subject)).or_insert_with(|| Usage {
+            last: sample.clone(),
+            peak: sample.clone(),
+            recent: VecDeque::new(),
+        });
+        usage.recent.push_back((sample.read_ns, sample.used));
+        if usage.recent.len() > RECENT {
+            usage.recent.pop_front();
+        }
+        if sample.used >= usage.peak.used || !self.started {
+            usage.peak = sample.clone();
+        }
+        usage.last = sample.clone();
+    }
+
+    fn enter_signal(&mut self, sample: &SignalSample) -> Option<Increment> {
+        let subject = self.identity_of(sample);
+        if let Some(cgroup) = sample.subject.cgroup {
+            self.cgroups.insert(subject.clone(), cgroup);
+        }
+        let before = self.advance_cell(sample);
+        let events = sample.count.saturating_sub(before.count);
+        let first = first_event(sample, &before);
+        let started = self.started;
+        let series =
+            self.series.entry((sample.signal, subject.clone())).or_insert_with(|| Series::new(sample.tier));
+        series.generator |= sample.generator;
+        series.pid = series.pid.or(sample.subject.pid);
+        if events == 0 {
+            return None;
+        }
+        if started {
+            series.in_run += events;
+            series.peak = series.peak.max(sample.peak);
+            series.limit = sample.limit.or(series.limit);
+            series.last_ns = sample.last_ns.or(series.last_ns);
+            series.first_ns = series.first_ns.or(sample.first_ns.map(|_| first.hi_ns));
+        } else {
+            series.in_pre_roll += events;
+        }
+        Some(Increment {
+            signal: sample.signal,
+            tier: sample.tier,
+            subject,
+            generator: sample.generator,
+            events,
+            first,
+            last_ns: sample.last_ns.unwrap_or(sample.read_ns),
+        })
+    }
+
+    /// Follows one cell or counter, and returns what it read before. Several of them may share an
+    /// identity (the addresses of one listener, the processes of one destination).
+    fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
+        let now = Reading { count: sample.count, last_ns: sample.last_ns };
+        let key = (sample.signal, sample.subject.clone(), sample.generator);
+        match self.cells.insert(key, now) {
+            Some(before) => before,
+            // Probes count from zero when they are loaded; a counter's first read is its origin.
+            None if sample.tier.is_probe() => Reading { count: 0, last_ns: None },
+            None => now,
+        }
+    }
+
+    /// The subject under which a sample is entered: cgroup and pid are attributes, not identity,
+    /// and connections count at the listener that accepted them.
+    fn identity_of(&mut self, sample: &SignalSample) -> Subject {
+        let mut subject = identity(&sample.subject);
+        if sample.signal.subject_kind() != SubjectKind::Process {
+            subject.pid = None;
+        }
+        if matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
+            && let (Some(netns), Some(address)) = (subject.netns, subject.listener)
+        {
+            let listener = self.listener_of(netns, address);
+            self.accepted_at.insert((netns, address), listener);
+            subject.listener = Some(listener);
+        }
+        subject
+    }
+}
+
+/// A subject without what is only an attribute of it.
+pub fn identity(subject: &Subject) -> Subject {
+    subject.without_cgroup()
+}
+
+/// When the first of the occurrences between two reads happened.
+fn first_event(sample: &SignalSample, before: &Reading) -> Bracket {
+    match (sample.first_ns, sample.last_ns) {
+        (Some(first_ns), Some(_)) if before.count == 0 => Bracket { lo_ns: first_ns, hi_ns: first_ns },
+        (_, Some(last_ns)) => {
+            let lo_ns = before.last_ns.unwrap_or(0).max(sample.since_ns).min(last_ns);
+            Bracket { lo_ns, hi_ns: last_ns }
+        }
+        _ => Bracket { lo_ns: sample.since_ns, hi_ns: sample.read_ns },
+    }
+}

@@ -1,0 +1,205 @@
+//! The catalogue: one file per fault line, and the one list of them.
+//!
+//! To add one: a file here, an entry in [`LINES`], a scenario in the lab, a golden recording.
+
+mod accept_queue_overflow;
+mod fd_saturation;
+mod port_collision;
+mod port_exhaustion;
+mod syn_queue_overflow;
+
+use observer_common::Signal;
+
+use super::{
+    chain::Edge,
+    detect::Policy,
+    frame::{Resource, SignalCoverage, Tier},
+    verdict::{Evidence, HitSubject, HitUsage, Kind},
+};
+
+/// Every fault line, in catalogue order, which breaks ties.
+pub const LINES: &[&dyn FaultLine] = &[
+    &accept_queue_overflow::AcceptQueueOverflow,
+    &syn_queue_overflow::SynQueueOverflow,
+    &port_exhaustion::PortExhaustion,
+    &port_collision::PortCollision,
+    &fd_saturation::FdSaturation,
+];
+
+/// The fault line with this id.
+pub fn by_id(id: &str) -> Option<&'static dyn FaultLine> {
+    LINES.iter().copied().find(|line| line.id() == id)
+}
+
+/// A place where a host gives way under load.
+pub trait FaultLine: Sync {
+    /// Stable id: label, JSON value and file name.
+    fn id(&self) -> &'static str;
+    /// What it is, in a few words.
+    fn title(&self) -> &'static str;
+    /// Resource, pressure or symptom.
+    fn kind(&self) -> Kind;
+    /// What happens in the kernel, and what the user sees of it.
+    fn what(&self) -> &'static str;
+    /// What usually leads to it.
+    fn causes(&self) -> &'static [&'static str];
+    /// The signals that are its failures, and how many of them are a fault.
+    fn failures(&self) -> &'static [Failure];
+    /// Signals that show strain without a failure.
+    fn strain(&self) -> &'static [Signal] {
+        &[]
+    }
+    /// Further signals that belong into the evidence.
+    fn context(&self) -> &'static [Signal] {
+        &[]
+    }
+    /// The resource that runs out.
+    fn resource(&self) -> Option<Resource>;
+    /// What leads to this line from others.
+    fn caused_by(&self) -> &'static [Edge] {
+        &[]
+    }
+    /// Whether a run that cannot see it can still be called clear.
+    fn optional(&self) -> bool {
+        false
+    }
+    /// One plain sentence a person can act on.
+    fn because(&self, case: &Case) -> String;
+    /// Commands to check it by hand. Fields of the place that are unknown become placeholders.
+    fn verify(&self, place: &HitSubject) -> Vec<String>;
+    /// What to change, given who set the limit where that is known.
+    fn remedy(&self, place: &HitSubject, usage: Option<&HitUsage>) -> Vec<String>;
+}
+
+/// A signal that is a failure of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// The signal.
+    pub signal: Signal,
+    /// How many of them are a fault.
+    pub policy: Policy,
+    /// Judged only where no probe counts this other signal.
+    pub instead_of: Option<Signal>,
+}
+
+impl Failure {
+    /// A failure of which one is enough.
+    pub const fn terminal(signal: Signal) -> Self {
+        Self { signal, policy: Policy::TERMINAL, instead_of: None }
+    }
+
+    /// A refused connection: three of them, and more than one in a thousand arrivals. Each costs its
+    /// client a second or more, but a single one at the edge of a burst is not a fault of the host.
+    pub const fn refused_connection(signal: Signal) -> Self {
+        let policy = Policy { floor_ratio: 0.001, threshold: 3.0, burst_cap: f64::INFINITY };
+        Self { signal, policy, instead_of: None }
+    }
+
+    /// The same, judged only where no probe counts `other`.
+    pub const fn instead_of(self, other: Signal) -> Self {
+        Self { instead_of: Some(other), ..self }
+    }
+}
+
+/// What a sentence is made of.
+pub struct Case<'a> {
+    /// Where.
+    pub place: &'a HitSubject,
+    /// The resource that ran out.
+    pub usage: Option<&'a HitUsage>,
+    /// The counts.
+    pub evidence: &'a [Evidence],
+    /// Connections per second that arrived in the second after the onset.
+    pub arrived_per_s: Option<f64>,
+    /// Connections per second that were taken from the queue in that second.
+    pub accepted_per_s: Option<f64>,
+    /// The failure itself was not seen, but follows from counters.
+    pub inferred: bool,
+}
+
+impl Case<'_> {
+    /// Occurrences of a signal since the run began.
+    pub fn count(&self, signal: Signal) -> u64 {
+        self.evidence.iter().find(|evidence| evidence.signal == signal).map_or(0, |evidence| evidence.count)
+    }
+
+    /// The process, or words for one that is not known.
+    pub fn who(&self) -> String {
+        match (&self.place.comm, self.place.pid) {
+            (Some(comm), Some(pid)) => format!("{comm} (pid {pid})"),
+            (Some(comm), None) => comm.clone(),
+            (None, Some(pid)) => format!("pid {pid}"),
+            (None, None) => "the service".to_owned(),
+        }
+    }
+}
+
+/// Why a line cannot be judged with this coverage; `None` when it can.
+pub fn not_measurable(line: &dyn FaultLine, coverage: &[SignalCoverage]) -> Option<String> {
+    let had = |signal: Signal| coverage.iter().any(|c| c.signal == signal && c.tier != Tier::Absent);
+    if line.failures().iter().any(|failure| had(failure.signal)) {
+        return None;
+    }
+    let why = line.failures().iter().find_map(|failure| {
+        coverage.iter().find(|c| c.signal == failure.signal).and_then(|c| c.why_degraded.clone())
+    });
+    Some(why.unwrap_or_else(|| "no source for its signals on this kernel".to_owned()))
+}
+
+/// `:8080`, or `:PORT` where it is not known.
+fn port_filter(place: &HitSubject) -> String {
+    place.listener.map_or_else(|| ":PORT".to_owned(), |listener| format!(":{}", listener.port()))
+}
+
+/// `3,412`.
+fn number(value: f64) -> String {
+    let digits = format!("{:.0}", value.max(0.0));
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// The command that runs another one in the hit's network namespace, where it is not observer's own.
+fn in_namespace(place: &HitSubject, command: &str) -> String {
+    match place.pid {
+        Some(pid) => format!("nsenter -t {pid} -n {command}"),
+        None => command.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_entry_is_complete_and_unique() {
+        let place = HitSubject::default();
+        let mut ids = BTreeSet::new();
+        for line in LINES {
+            assert!(ids.insert(line.id()), "{} stands twice", line.id());
+            assert!(line.id().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", line.id());
+            for text in [line.title(), line.what()] {
+                assert!(!text.is_empty(), "{}", line.id());
+            }
+            assert!(!line.causes().is_empty() && !line.failures().is_empty(), "{}", line.id());
+            assert!(!line.verify(&place).is_empty() && !line.remedy(&place, None).is_empty(), "{}", line.id());
+            for edge in line.caused_by() {
+                assert!(by_id(edge.cause).is_some(), "{} is caused by the unknown {}", line.id(), edge.cause);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(number(0.4), "0");
+        assert_eq!(number(999.6), "1,000");
+        assert_eq!(number(1_234_567.0), "1,234,567");
+    }
+}

@@ -1,0 +1,235 @@
+//! The load as the kernel sees it: connections opened, accepted and closed, in bins of 100 ms.
+
+use std::collections::BTreeMap;
+
+use observer_common::Signal;
+
+use super::{
+    chain::Rates,
+    frame::{Frame, Resource, Tier},
+    ledger::{Bracket, Increment, identity},
+    scope::Scope,
+    subject::Subject,
+    verdict::Load,
+};
+
+/// Length of a bin.
+pub const BIN_NS: u64 = 100_000_000;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Who did it: a process of the observed command's tree or not, seen by a probe or a counter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stream {
+    signal: Signal,
+    subject: Subject,
+    generator: bool,
+    probed: bool,
+}
+
+/// The history of the load.
+#[derive(Debug, Default)]
+pub struct LoadHistory {
+    bins: BTreeMap<Stream, BTreeMap<u64, u64>>,
+    /// Depth of each accept queue as (read, connections), on change.
+    depths: BTreeMap<Subject, Vec<(u64, u64)>>,
+    /// Established connections per namespace, on change.
+    established: BTreeMap<Subject, BTreeMap<u64, u64>>,
+}
+
+impl LoadHistory {
+    /// Enters what happened in a tick.
+    pub fn enter(&mut self, frame: &Frame, increments: &[Increment]) {
+        for increment in increments.iter().filter(|increment| is_load(increment.signal)) {
+            let stream = Stream {
+                signal: increment.signal,
+                subject: increment.subject.clone(),
+                generator: increment.generator,
+                probed: increment.tier != Tier::Counter,
+            };
+            *self.bins.entry(stream).or_default().entry(increment.last_ns / BIN_NS).or_default() +=
+                increment.events;
+        }
+        for usage in &frame.usages {
+            match usage.resource {
+                Resource::AcceptQueue => {
+                    self.depths.entry(identity(&usage.subject)).or_default().push((usage.read_ns, usage.used));
+                }
+                Resource::Connections => {
+                    let history = self.established.entry(usage.subject.clone()).or_default();
+                    history.insert(usage.read_ns / BIN_NS, usage.used);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The load in scope between two instants, cut into equal steps.
+    pub fn in_scope(&self, scope: &Scope, from_ns: u64, to_ns: u64, step_ns: u64) -> Vec<Level> {
+        let arrivals = self.arrivals(scope);
+        let (opened, closed) = self.open_and_close(scope);
+        let steps = (to_ns.saturating_sub(from_ns) / step_ns).max(1);
+        (0..steps)
+            .map(|step| {
+                let start = from_ns + step * step_ns;
+                let end = start + step_ns;
+                let concurrency = match (&opened, self.established_at(end)) {
+                    (Some(opened), _) => Some(total(opened, 0, end).saturating_sub(total(&closed, 0, end)) as f64),
+                    (None, established) => established.map(|count| count as f64),
+                };
+                Level {
+                    start_ns: start,
+                    connections: arrivals.as_ref().map(|bins| total(bins, start, end)),
+                    concurrency,
+                }
+            })
+            .collect()
+    }
+
+    /// The mean load in scope over an interval.
+    pub fn mean(&self, scope: &Scope, from_ns: u64, to_ns: u64) -> Load {
+        let to_ns = to_ns.max(from_ns + BIN_NS);
+        let levels = self.in_scope(scope, from_ns, to_ns, to_ns - from_ns);
+        let seconds = (to_ns - from_ns) as f64 / SECOND_NS as f64;
+        let level = levels.first();
+        Load {
+            connections_per_s: level.and_then(|l| l.connections).map(|count| round(count as f64 / seconds)),
+            concurrency: level.and_then(|l| l.concurrency),
+            ..Load::default()
+        }
+    }
+
+    /// Arrivals per bin: what the observed command tried to open, else what the targets accepted,
+    /// else the namespaces' own counters.
+    fn arrivals(&self, scope: &Scope) -> Option<BTreeMap<u64, u64>> {
+        let by_generator = self.sum(|s| s.signal == Signal::ConnectAttempt && s.generator);
+        let by_target =
+            || self.sum(|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject));
+        let by_counter = || self.sum(|s| s.signal == Signal::ConnectionAccepted && !s.probed);
+        by_generator.or_else(by_target).or_else(by_counter)
+    }
+
+    /// Connections opened and closed: at the targets, else by anyone.
+    fn open_and_close(&self, scope: &Scope) -> (Option<BTreeMap<u64, u64>>, BTreeMap<u64, u64>) {
+        let at = |signal: Signal| self.sum(|s| s.signal == signal && s.probed && in_scope(scope, &s.subject));
+        let accepted = at(Signal::ConnectionAccepted);
+        if accepted.is_some() {
+            return (accepted, at(Signal::AcceptedClosed).unwrap_or_default());
+        }
+        let any = |signal: Signal| self.sum(|s| s.signal == signal && s.probed);
+        (any(Signal::ConnectionOpened), any(Signal::OpenedClosed).unwrap_or_default())
+    }
+
+    fn sum(&self, wanted: impl Fn(&Stream) -> bool) -> Option<BTreeMap<u64, u64>> {
+        let mut bins: Option<BTreeMap<u64, u64>> = None;
+        for (_, counted) in self.bins.iter().filter(|(stream, _)| wanted(stream)) {
+            let bins = bins.get_or_insert_default();
+            counted.iter().for_each(|(bin, count)| *bins.entry(*bin).or_default() += count);
+        }
+        bins
+    }
+
+    fn established_at(&self, at_ns: u64) -> Option<u64> {
+        let latest = |history: &BTreeMap<u64, u64>| {
+            history.range(..=at_ns / BIN_NS).next_back().map(|(_, count)| *count)
+        };
+        self.established.values().filter_map(latest).reduce(|a, b| a + b)
+    }
+
+    /// Connections appended to a listener's queue in an interval: its own, else its namespace's.
+    fn enqueued(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<u64> {
+        let of = |subject: Subject| {
+            self.sum(|s| s.signal == Signal::ConnectionAccepted && s.subject == subject)
+                .map(|bins| total(&bins, from_ns, to_ns))
+        };
+        of(listener.clone()).or_else(|| of(Subject::namespace(listener.netns?)))
+    }
+
+    fn depth_at(&self, listener: &Subject, at_ns: u64) -> u64 {
+        let Some(history) = self.depths.get(listener) else { return 0 };
+        let next = history.partition_point(|(read, _)| *read <= at_ns);
+        next.checked_sub(1).and_then(|index| history.get(index)).map_or(0, |(_, depth)| *depth)
+    }
+
+    /// Connections taken from a listener's queue per second: what was appended, less what it grew by.
+    pub fn accepted_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
+        let to_ns = to_ns.max(from_ns + BIN_NS);
+        let enqueued = self.enqueued(listener, from_ns, to_ns)? as f64;
+        let grown = self.depth_at(listener, to_ns) as f64 - self.depth_at(listener, from_ns) as f64;
+        Some(((enqueued - grown) / ((to_ns - from_ns) as f64 / SECOND_NS as f64)).max(0.0))
+    }
+
+    /// SYNs that arrived at a listener per second; without a probe, what was accepted and dropped.
+    pub fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
+        let to_ns = to_ns.max(from_ns + BIN_NS);
+        let of = |signal: Signal| {
+            self.sum(|s| s.signal == signal && s.subject == *listener).map(|bins| total(&bins, from_ns, to_ns))
+        };
+        let count = match of(Signal::SynArrival) {
+            Some(count) => count,
+            None => self.enqueued(listener, from_ns, to_ns)? + of(Signal::ListenDrop).unwrap_or(0),
+        };
+        Some(count as f64 / ((to_ns - from_ns) as f64 / SECOND_NS as f64))
+    }
+}
+
+impl Rates for LoadHistory {
+    fn accepted_around(&self, listener: &Subject, cause: Bracket, effect: Bracket) -> Option<(f64, f64)> {
+        let before_from = cause.lo_ns.saturating_sub(2 * SECOND_NS);
+        let before = self.peak_accepted_per_s(listener, before_from, cause.lo_ns)?;
+        let after_to = effect.hi_ns.max(cause.hi_ns + SECOND_NS / 2);
+        let after = self.accepted_per_s(listener, cause.hi_ns + BIN_NS, after_to + BIN_NS)?;
+        Some((before, after))
+    }
+}
+
+impl LoadHistory {
+    /// The best half second in an interval: how fast the service could accept when it did.
+    fn peak_accepted_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
+        let window = SECOND_NS / 2;
+        let mut peak = None;
+        let mut start = from_ns;
+        while start < to_ns + BIN_NS {
+            let rate = self.accepted_per_s(listener, start, start + window)?;
+            peak = Some(rate.max(peak.unwrap_or(0.0)));
+            start += BIN_NS;
+        }
+        peak
+    }
+}
+
+/// The load in one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    /// CLOCK_MONOTONIC at its beginning.
+    pub start_ns: u64,
+    /// Connections that arrived in it.
+    pub connections: Option<u64>,
+    /// Connections open at its end.
+    pub concurrency: Option<f64>,
+}
+
+fn is_load(signal: Signal) -> bool {
+    matches!(
+        signal,
+        Signal::SynArrival
+            | Signal::ConnectAttempt
+            | Signal::ConnectionOpened
+            | Signal::OpenedClosed
+            | Signal::ConnectionAccepted
+            | Signal::AcceptedClosed
+            | Signal::ListenDrop
+    )
+}
+
+fn in_scope(scope: &Scope, subject: &Subject) -> bool {
+    matches!((subject.netns, subject.listener), (Some(netns), Some(at)) if scope.is_target(netns, at))
+}
+
+fn total(bins: &BTreeMap<u64, u64>, from_ns: u64, to_ns: u64) -> u64 {
+    bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS)).map(|(_, count)| count).sum()
+}
+
+fn round(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}

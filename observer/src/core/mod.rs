@@ -1,0 +1,21 @@
+//! The pure part: no clock, no files, no runtime. `cargo xtask lint` fails when something else creeps in.
+//!
+//! [`engine::Engine`] is fed [`frame::Frame`]s and gives a [`verdict::Verdict`]. In between:
+//! [`ledger`] keeps the counts, [`inference`] makes up for hooks this kernel refuses, [`detect`] finds
+//! onsets, [`scope`] says what is part of the test, [`lines`] is the catalogue, [`chain`] links causes
+//! to effects, [`phase`] cuts the load into phases, and [`assemble`] writes the verdict.
+
+pub mod assemble;
+pub mod chain;
+pub mod detect;
+pub mod engine;
+pub mod frame;
+pub mod inference;
+pub mod ledger;
+pub mod lines;
+pub mod load;
+pub mod phase;
+pub mod scope;
+pub mod subject;
+pub mod time;
+pub mod verdict;

@@ -1,0 +1,177 @@
+//! What is part of the test: the roles of DESIGN section 1.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use observer_common::Signal;
+
+use super::{
+    frame::{RunHeader, Target},
+    ledger::Ledger,
+    subject::{Role, Subject},
+};
+
+/// The roles as far as they are known now. Facts arrive late, so this is made anew for each verdict.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    ledger: &'a Ledger,
+    /// Listeners under test.
+    targets: BTreeSet<(u32, SocketAddr)>,
+    /// Neither a target nor a generator is known: everything that carries load is in scope.
+    unrestricted: bool,
+}
+
+impl<'a> Scope<'a> {
+    /// Works out the roles.
+    pub fn of(ledger: &'a Ledger, header: &RunHeader) -> Self {
+        let destinations = generator_destinations(ledger);
+        let unrestricted = header.targets.is_empty() && destinations.is_empty();
+        let mut targets = BTreeSet::new();
+        for (netns, listener) in listeners(ledger) {
+            let named = header.targets.iter().any(|target| matches(ledger, target, netns, listener));
+            let reached = header.targets.is_empty() && is_reached(ledger, &destinations, netns, listener);
+            if named || reached {
+                targets.insert((netns, listener));
+            }
+        }
+        Self { ledger, targets, unrestricted }
+    }
+
+    /// What a subject is to the test. `generator` and `pid` are what the probes know of who did it.
+    pub fn role(&self, subject: &Subject, generator: bool, pid: Option<u32>) -> Role {
+        let pid = subject.pid.or(pid);
+        if generator || pid.is_some_and(|pid| self.is_generator(pid)) {
+            return Role::Generator;
+        }
+        if let (Some(netns), Some(listener)) = (subject.netns, subject.listener)
+            && (self.unrestricted || self.targets.contains(&(netns, listener)))
+        {
+            return Role::Target;
+        }
+        if let Some(pid) = pid {
+            return if self.serves_target(pid) { Role::Target } else { Role::Bystander };
+        }
+        match (subject.netns, subject.listener) {
+            (None, None) => Role::Path,
+            _ if self.unrestricted => Role::Target,
+            (Some(netns), None) if self.targets.iter().any(|(target, _)| *target == netns) => Role::Path,
+            _ => Role::Bystander,
+        }
+    }
+
+    /// Whether a listener is under test.
+    pub fn is_target(&self, netns: u32, listener: SocketAddr) -> bool {
+        self.unrestricted || self.targets.contains(&(netns, listener))
+    }
+
+    /// Processes under test.
+    pub fn target_pids(&self) -> BTreeSet<u32> {
+        self.ledger
+            .owners
+            .iter()
+            .filter(|((netns, listener), _)| self.is_target(*netns, *listener))
+            .flat_map(|(_, pids)| pids.iter().copied())
+            .collect()
+    }
+
+    fn is_generator(&self, pid: u32) -> bool {
+        self.ledger.processes.get(&pid).is_some_and(|process| process.generator)
+    }
+
+    fn serves_target(&self, pid: u32) -> bool {
+        self.ledger
+            .owners
+            .iter()
+            .any(|((netns, listener), pids)| pids.contains(&pid) && self.is_target(*netns, *listener))
+    }
+}
+
+/// Where the observed command connected to, by network namespace.
+fn generator_destinations(ledger: &Ledger) -> BTreeSet<(u32, SocketAddr)> {
+    ledger
+        .series
+        .iter()
+        .filter(|((signal, _), series)| *signal == Signal::ConnectAttempt && series.generator)
+        .filter_map(|((_, subject), _)| Some((subject.netns?, subject.destination?)))
+        .collect()
+}
+
+/// Every listener that was ever seen.
+fn listeners(ledger: &Ledger) -> BTreeSet<(u32, SocketAddr)> {
+    let from_usages = ledger.usages.keys().map(|(_, subject)| subject);
+    let from_signals = ledger.series.keys().map(|(_, subject)| subject);
+    from_usages
+        .chain(from_signals)
+        .filter_map(|subject| Some((subject.netns?, subject.listener?)))
+        .collect()
+}
+
+/// A listener is reached by the address at which it accepted connections, in whichever namespace it
+/// lives; before it accepted any, by address and port in the same namespace.
+fn is_reached(
+    ledger: &Ledger,
+    destinations: &BTreeSet<(u32, SocketAddr)>,
+    netns: u32,
+    listener: SocketAddr,
+) -> bool {
+    destinations.iter().any(|(from, destination)| {
+        ledger.accepted_at.get(&(netns, *destination)) == Some(&listener)
+            || (*from == netns
+                && destination.port() == listener.port()
+                && (listener.ip() == destination.ip() || listener.ip().is_unspecified()))
+    })
+}
+
+fn matches(ledger: &Ledger, target: &Target, netns: u32, listener: SocketAddr) -> bool {
+    let cgroup_path = || {
+        let id = ledger.cgroups.get(&Subject::listener(netns, listener))?;
+        ledger.cgroup_paths.get(id)
+    };
+    match target {
+        Target::Port(port) => listener.port() == *port,
+        Target::Pid(pid) => ledger.owners.get(&(netns, listener)).is_some_and(|pids| pids.contains(pid)),
+        Target::Cgroup(path) => cgroup_path().is_some_and(|found| is_below(found, path)),
+        Target::Container(id) => {
+            cgroup_path().and_then(|path| container_id(path)).is_some_and(|found| found.starts_with(id))
+        }
+    }
+}
+
+fn is_below(path: &str, ancestor: &str) -> bool {
+    let ancestor = ancestor.trim_end_matches('/');
+    path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The container id in a cgroup path: 64 hexadecimal digits, as every runtime writes them.
+pub fn container_id(path: &str) -> Option<&str> {
+    path.rsplit('/').find_map(|part| {
+        let part = part.strip_suffix(".scope").unwrap_or(part);
+        let id = part.rsplit(['-', ':']).next()?;
+        (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_ids_are_found_in_the_paths_of_every_runtime() {
+        let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        for path in [
+            format!("/system.slice/docker-{id}.scope"),
+            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
+            format!("/docker/{id}"),
+            format!("/docker/{id}/init"),
+        ] {
+            assert_eq!(container_id(&path), Some(id), "{path}");
+        }
+        assert_eq!(container_id("/system.slice/nginx.service"), None);
+    }
+
+    #[test]
+    fn a_cgroup_contains_itself_and_what_is_below() {
+        assert!(is_below("/a/b", "/a/b"));
+        assert!(is_below("/a/b/c", "/a/b/"));
+        assert!(!is_below("/a/bc", "/a/b"));
+    }
+}

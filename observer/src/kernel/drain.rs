@@ -1,0 +1,203 @@
+//! Reading what the probes counted.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
+use observer_common::{Cell, Event, Key, Signal, SubjectKind, key_flags};
+
+use super::{Kernel, KernelError};
+use crate::core::{
+    frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
+    subject::Subject,
+};
+
+/// Reads the maps of a loaded [`Kernel`] and keeps what it last read, so that a frame holds only
+/// what changed.
+pub struct Drain {
+    cells: PerCpuHashMap<MapData, Key, Cell>,
+    lost: PerCpuArray<MapData, u64>,
+    events_lost: PerCpuArray<MapData, u64>,
+    events: RingBuf<MapData>,
+    tiers: HashMap<u16, SignalSource>,
+    seen: HashMap<Key, u64>,
+    losses: HashMap<String, u64>,
+    read_ns: Option<u64>,
+    programs: Vec<i32>,
+}
+
+/// How a probed signal is read.
+#[derive(Clone, Copy)]
+struct SignalSource {
+    tier: Tier,
+    /// No trampoline counts it: the cells marked as fallback are the ones to read.
+    fallback: bool,
+}
+
+impl Drain {
+    /// Takes the maps of a loaded kernel side.
+    pub fn new(kernel: &mut Kernel) -> Result<Self, KernelError> {
+        let tiers = Signal::ALL
+            .iter()
+            .map(|signal| {
+                let source =
+                    SignalSource { tier: kernel.tier(*signal), fallback: kernel.reads_fallback(*signal) };
+                (*signal as u16, source)
+            })
+            .collect();
+        let programs = program_fds(kernel);
+        Ok(Self {
+            cells: take(kernel, "CELL")?,
+            lost: take(kernel, "LOST")?,
+            events_lost: take(kernel, "EVENTS_LOST")?,
+            events: take(kernel, "EVENTS")?,
+            tiers,
+            seen: HashMap::new(),
+            losses: HashMap::new(),
+            read_ns: None,
+            programs,
+        })
+    }
+
+    /// The descriptor that becomes readable when a failure occurs at a new subject.
+    pub fn events_fd(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd as _;
+        self.events.as_raw_fd()
+    }
+
+    /// Takes the waiting events.
+    pub fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(item) = self.events.next() {
+            if let Some(event) = event(&item) {
+                events.push(event);
+            }
+        }
+        events
+    }
+
+    /// Adds every cell that changed since the last call. `clock` is CLOCK_MONOTONIC in nanoseconds.
+    pub fn tick(&mut self, clock: &dyn Fn() -> u64, frame: &mut Frame) {
+        let began = clock();
+        let error = self.cells(began, frame).err().map(|error| error.to_string());
+        self.read_ns = Some(began);
+        self.losses(frame);
+        frame.sources.push(SourceStatus { source: "probes".into(), duration_ns: clock() - began, error });
+    }
+
+    fn cells(&mut self, began: u64, frame: &mut Frame) -> Result<(), MapError> {
+        let since_ns = self.read_ns.unwrap_or(began);
+        for entry in self.cells.iter() {
+            let (key, values) = entry?;
+            let mut total = Cell::default();
+            values.iter().for_each(|cell| total.merge(cell));
+            if total.count == 0 || self.seen.insert(key, total.count) == Some(total.count) {
+                continue;
+            }
+            let Some(source) = self.tiers.get(&key.signal) else { continue };
+            if key.flags & key_flags::FALLBACK != 0 && !source.fallback {
+                continue;
+            }
+            frame.signals.extend(sample(&key, &total, source.tier, began, since_ns));
+        }
+        // The map's order is the kernel's hash order; ours is the key's, so that runs compare.
+        frame.signals.sort_by(|a, b| (a.signal, &a.subject).cmp(&(b.signal, &b.subject)));
+        Ok(())
+    }
+
+    fn losses(&mut self, frame: &mut Frame) {
+        let mut now: Vec<(String, u64)> = Vec::new();
+        for signal in Signal::ALL {
+            let count = self.lost.get(&(*signal as u32), 0).map_or(0, |values| values.iter().sum());
+            now.push((format!("map_full:{}", signal.name()), count));
+        }
+        let ring: u64 = self.events_lost.get(&0, 0).map_or(0, |values| values.iter().sum());
+        now.push(("ring_full".to_owned(), ring));
+        now.push(("recursion".to_owned(), self.programs.iter().map(|fd| recursion_misses(*fd)).sum()));
+        for (reason, count) in now {
+            if count != 0 && self.losses.insert(reason.clone(), count) != Some(count) {
+                frame.losses.push(Loss { reason, count });
+            }
+        }
+    }
+}
+
+fn sample(key: &Key, cell: &Cell, tier: Tier, read_ns: u64, since_ns: u64) -> Option<SignalSample> {
+    let signal = Signal::from_number(key.signal)?;
+    let nonzero = |value: u32| (value != 0).then_some(u64::from(value));
+    Some(SignalSample {
+        signal,
+        tier,
+        subject: subject(key, signal.subject_kind()),
+        generator: key.flags & key_flags::GENERATOR != 0,
+        count: cell.count,
+        first_ns: Some(cell.first_ns),
+        last_ns: Some(cell.last_ns),
+        peak: nonzero(cell.peak),
+        limit: nonzero(cell.limit),
+        read_ns,
+        since_ns,
+    })
+}
+
+fn subject(key: &Key, kind: SubjectKind) -> Subject {
+    let address = SocketAddr::new(unmapped(key.address), key.port);
+    Subject {
+        netns: (key.netns != 0).then_some(key.netns),
+        listener: (kind == SubjectKind::Listener).then_some(address),
+        destination: (kind == SubjectKind::Destination).then_some(address),
+        source: None,
+        cgroup: (key.cgroup != 0).then_some(key.cgroup),
+        pid: (key.pid != 0).then_some(key.pid),
+    }
+}
+
+/// IPv4 where it was mapped into IPv6.
+fn unmapped(address: [u8; 16]) -> IpAddr {
+    let v6 = Ipv6Addr::from(address);
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+}
+
+fn event(bytes: &[u8]) -> Option<Event> {
+    if bytes.len() < size_of::<Event>() {
+        return None;
+    }
+    // SAFETY: the record is at least as long as the type, and any bit pattern is a valid `Event`;
+    // the read does not need alignment.
+    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast::<Event>()) })
+}
+
+fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
+    kernel: &mut Kernel,
+    name: &'static str,
+) -> Result<M, KernelError> {
+    kernel
+        .ebpf
+        .take_map(name)
+        .ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+        .and_then(M::try_from)
+        .map_err(|source| KernelError::Map { name, source })
+}
+
+/// Descriptors of the attached programs. They stay open as long as the [`Kernel`] lives.
+fn program_fds(kernel: &Kernel) -> Vec<i32> {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+    kernel
+        .ebpf
+        .programs()
+        .filter_map(|(_, program)| program.fd().ok().map(|fd| fd.as_fd().as_raw_fd()))
+        .collect()
+}
+
+/// How often the kernel skipped a program because it was already running on that CPU (5.12 and
+/// later tell; before, it is not known and nothing is added).
+fn recursion_misses(fd: i32) -> u64 {
+    std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
+        .ok()
+        .and_then(|text| {
+            text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+        })
+        .unwrap_or(0)
+}

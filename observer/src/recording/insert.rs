@@ -1,0 +1,216 @@
+//! Rows out of the parts of a frame.
+
+use std::net::SocketAddr;
+
+use rusqlite::{Connection, ToSql, params};
+
+use crate::core::{
+    frame::{Fact, Loss, Mark, PhaseSource, RunHeader, SignalSample, SourceStatus, UsageSample},
+    subject::Subject,
+};
+
+/// Why a row was not written.
+pub(super) enum InsertError {
+    /// The tables cannot hold a value.
+    Value(String),
+    /// SQLite refused.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for InsertError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+type Inserted = Result<(), InsertError>;
+
+/// A number as SQLite holds it. Its integers are signed, and one that does not fit is refused, not wrapped.
+pub(super) fn int(field: &str, value: u64) -> Result<i64, InsertError> {
+    i64::try_from(value)
+        .map_err(|_| InsertError::Value(format!("{field} is {value}, more than the {} a recording holds", i64::MAX)))
+}
+
+fn maybe(field: &str, value: Option<u64>) -> Result<Option<i64>, InsertError> {
+    value.map(|value| int(field, value)).transpose()
+}
+
+/// An address as text; refused where text cannot give it back.
+fn address(field: &str, address: SocketAddr) -> Result<String, InsertError> {
+    match address {
+        SocketAddr::V6(v6) if v6.flowinfo() != 0 => {
+            Err(InsertError::Value(format!("{field} {address} carries the flow label {}", v6.flowinfo())))
+        }
+        _ => Ok(address.to_string()),
+    }
+}
+
+fn insert(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Inserted {
+    connection.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+pub(super) fn header(connection: &Connection, header: &RunHeader, checksum: i64) -> Inserted {
+    let json = |value: Result<String, serde_json::Error>| {
+        value.map_err(|error| InsertError::Value(format!("the header: {error}")))
+    };
+    let RunHeader { id, observer_version, host, kernel, command, targets, ignore, plan, coverage } = header;
+    insert(
+        connection,
+        "INSERT INTO run VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            id,
+            observer_version,
+            host,
+            kernel,
+            json(serde_json::to_string(command))?,
+            json(serde_json::to_string(targets))?,
+            json(serde_json::to_string(ignore))?,
+            json(serde_json::to_string(plan))?,
+            json(serde_json::to_string(coverage))?,
+            checksum,
+        ],
+    )
+}
+
+pub(super) fn subject(connection: &Connection, id: i64, subject: &Subject) -> Inserted {
+    let Subject { netns, listener, destination, source, cgroup, pid } = subject;
+    insert(
+        connection,
+        "INSERT INTO subject VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            id,
+            netns,
+            listener.map(|it| address("listener", it)).transpose()?,
+            destination.map(|it| address("destination", it)).transpose()?,
+            source.map(|it| it.to_string()),
+            maybe("cgroup", *cgroup)?,
+            pid,
+        ],
+    )
+}
+
+pub(super) fn signal(
+    connection: &Connection,
+    (seq, n): (i64, i64),
+    subject: i64,
+    sample: &SignalSample,
+) -> Inserted {
+    insert(
+        connection,
+        "INSERT INTO signal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            seq,
+            n,
+            sample.signal.name(),
+            sample.tier.name(),
+            subject,
+            sample.generator,
+            int("count", sample.count)?,
+            maybe("first_ns", sample.first_ns)?,
+            maybe("last_ns", sample.last_ns)?,
+            maybe("peak", sample.peak)?,
+            maybe("limit", sample.limit)?,
+            int("read_ns", sample.read_ns)?,
+            int("since_ns", sample.since_ns)?,
+        ],
+    )
+}
+
+pub(super) fn usage(
+    connection: &Connection,
+    (seq, n): (i64, i64),
+    subject: i64,
+    sample: &UsageSample,
+) -> Inserted {
+    insert(
+        connection,
+        "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            seq,
+            n,
+            sample.resource.name(),
+            subject,
+            int("used", sample.used)?,
+            maybe("limit", sample.limit)?,
+            sample.limit_set_by,
+            int("read_ns", sample.read_ns)?,
+            int("since_ns", sample.since_ns)?,
+        ],
+    )
+}
+
+pub(super) fn fact(connection: &Connection, (seq, n): (i64, i64), fact: &Fact) -> Inserted {
+    match fact {
+        Fact::Process { pid, parent, comm, netns, cgroup, generator } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, pid, parent, comm, netns, cgroup, generator)
+             VALUES (?, ?, 'process', ?, ?, ?, ?, ?, ?)",
+            params![seq, n, pid, parent, comm, netns, maybe("cgroup", *cgroup)?, generator],
+        ),
+        Fact::ListenerOwner { netns, listener, pid } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, netns, listener, pid) VALUES (?, ?, 'listener_owner', ?, ?, ?)",
+            params![seq, n, netns, address("listener", *listener)?, pid],
+        ),
+        Fact::CgroupPath { id, path } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, cgroup, path) VALUES (?, ?, 'cgroup_path', ?, ?)",
+            params![seq, n, int("cgroup", *id)?, path],
+        ),
+        Fact::Limit { name, value, place } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, name, value, place) VALUES (?, ?, 'limit', ?, ?, ?)",
+            params![seq, n, name, value, place],
+        ),
+    }
+}
+
+pub(super) fn mark(connection: &Connection, (seq, n): (i64, i64), mark: &Mark) -> Inserted {
+    match mark {
+        Mark::CommandStarted { at_ns, pid } => insert(
+            connection,
+            "INSERT INTO mark (seq, n, kind, at_ns, pid) VALUES (?, ?, 'command_started', ?, ?)",
+            params![seq, n, int("at_ns", *at_ns)?, pid],
+        ),
+        Mark::CommandEnded { at_ns, exit_status } => insert(
+            connection,
+            "INSERT INTO mark (seq, n, kind, at_ns, exit_status) VALUES (?, ?, 'command_ended', ?, ?)",
+            params![seq, n, int("at_ns", *at_ns)?, exit_status],
+        ),
+        Mark::Phase { at_ns, name, source } => insert(
+            connection,
+            "INSERT INTO mark (seq, n, kind, at_ns, name, source) VALUES (?, ?, 'phase', ?, ?, ?)",
+            params![seq, n, int("at_ns", *at_ns)?, name, source_name(*source)],
+        ),
+    }
+}
+
+pub(super) fn source_status(
+    connection: &Connection,
+    (seq, n): (i64, i64),
+    status: &SourceStatus,
+) -> Inserted {
+    insert(
+        connection,
+        "INSERT INTO source_status VALUES (?, ?, ?, ?, ?)",
+        params![seq, n, status.source, int("duration_ns", status.duration_ns)?, status.error],
+    )
+}
+
+pub(super) fn loss(connection: &Connection, (seq, n): (i64, i64), loss: &Loss) -> Inserted {
+    insert(
+        connection,
+        "INSERT INTO loss VALUES (?, ?, ?, ?)",
+        params![seq, n, loss.reason, int("count", loss.count)?],
+    )
+}
+
+/// The stable name of where a phase came from; `serde` reads it back.
+fn source_name(source: PhaseSource) -> &'static str {
+    match source {
+        PhaseSource::Auto => "auto",
+        PhaseSource::Mark => "mark",
+        PhaseSource::Plan => "plan",
+    }
+}

@@ -1,0 +1,238 @@
+//! The parts of a frame out of rows. A row that no writer of ours writes is an error, never a guess.
+
+use std::{collections::HashMap, fmt, str::FromStr};
+
+use observer_common::Signal;
+use rusqlite::{
+    Connection, Row,
+    types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef},
+};
+use serde::{
+    Deserialize,
+    de::value::{Error as NameError, StrDeserializer},
+};
+
+use crate::core::{
+    frame::{Fact, Frame, Loss, Mark, RunHeader, SignalSample, SourceStatus, UsageSample},
+    subject::Subject,
+};
+
+/// A number that was unsigned when it was written.
+struct Unsigned(u64);
+
+impl FromSql for Unsigned {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let signed = i64::column_result(value)?;
+        u64::try_from(signed).map(Self).map_err(|_| FromSqlError::OutOfRange(signed))
+    }
+}
+
+/// Only what the writer writes for a truth value: 0 and 1.
+struct Truth(bool);
+
+impl FromSql for Truth {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match i64::column_result(value)? {
+            0 => Ok(Self(false)),
+            1 => Ok(Self(true)),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+    row.get::<_, Unsigned>(column).map(|it| it.0)
+}
+
+fn maybe(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<u64>> {
+    row.get::<_, Option<Unsigned>>(column).map(|it| it.map(|it| it.0))
+}
+
+fn truth(row: &Row<'_>, column: &str) -> rusqlite::Result<bool> {
+    row.get::<_, Truth>(column).map(|it| it.0)
+}
+
+/// What is wrong with a value, as an error of SQLite's.
+fn wrong(what: impl fmt::Display) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, what.to_string().into())
+}
+
+/// A text that has to read as an address.
+fn parsed<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse().map_err(|_| wrong(format_args!("`{text}` is no {column} address")))).transpose()
+}
+
+/// A text that has to be one of the names that an enum of ours has.
+fn named<'a, T: Deserialize<'a>>(name: &'a str) -> rusqlite::Result<T> {
+    T::deserialize(StrDeserializer::<NameError>::new(name)).map_err(wrong)
+}
+
+/// A value of the header that is a list.
+fn json<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| wrong(format_args!("the run's {column}: {error}")))
+}
+
+/// The header and its checksum.
+pub(super) fn header(connection: &Connection) -> rusqlite::Result<(RunHeader, i64)> {
+    connection.query_row("SELECT * FROM run", (), |row| {
+        let header = RunHeader {
+            id: row.get("id")?,
+            observer_version: row.get("observer_version")?,
+            host: row.get("host")?,
+            kernel: row.get("kernel")?,
+            command: json(row, "command")?,
+            targets: json(row, "targets")?,
+            ignore: json(row, "ignored")?,
+            plan: json(row, "plan")?,
+            coverage: json(row, "coverage")?,
+        };
+        Ok((header, row.get("checksum")?))
+    })
+}
+
+/// The next frame after the one with this number, with its checksum.
+pub(super) fn frame_after(
+    connection: &Connection,
+    subjects: &mut HashMap<i64, Subject>,
+    after: Option<i64>,
+) -> rusqlite::Result<Option<(i64, Frame, i64)>> {
+    let mut head = connection.prepare_cached("SELECT * FROM frame WHERE seq > ? ORDER BY seq LIMIT 1")?;
+    let mut rows = head.query([after.unwrap_or(-1)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let seq: i64 = row.get("seq")?;
+    let frame = Frame {
+        seq: unsigned(row, "seq")?,
+        mono_ns: unsigned(row, "mono_ns")?,
+        real_ns: unsigned(row, "real_ns")?,
+        signals: parts(connection, "signal", seq, |row| signal(connection, subjects, row))?,
+        usages: parts(connection, "usage", seq, |row| usage(connection, subjects, row))?,
+        facts: parts(connection, "fact", seq, fact)?,
+        marks: parts(connection, "mark", seq, mark)?,
+        sources: parts(connection, "source_status", seq, source_status)?,
+        losses: parts(connection, "loss", seq, loss)?,
+    };
+    Ok(Some((seq, frame, row.get("checksum")?)))
+}
+
+/// The rows of one frame in one table, in the order in which the frame had them.
+fn parts<T>(
+    connection: &Connection,
+    table: &'static str,
+    seq: i64,
+    part: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection
+        .prepare_cached(&format!("SELECT * FROM {table} WHERE seq = ? ORDER BY n"))?
+        .query_map([seq], part)?
+        .collect()
+}
+
+fn signal(
+    connection: &Connection,
+    subjects: &mut HashMap<i64, Subject>,
+    row: &Row<'_>,
+) -> rusqlite::Result<SignalSample> {
+    let name: String = row.get("signal")?;
+    Ok(SignalSample {
+        signal: Signal::from_name(&name).ok_or_else(|| wrong(format_args!("unknown signal `{name}`")))?,
+        tier: named(&row.get::<_, String>("tier")?)?,
+        subject: subject(connection, subjects, row.get("subject")?)?,
+        generator: truth(row, "generator")?,
+        count: unsigned(row, "count")?,
+        first_ns: maybe(row, "first_ns")?,
+        last_ns: maybe(row, "last_ns")?,
+        peak: maybe(row, "peak")?,
+        limit: maybe(row, "limit_value")?,
+        read_ns: unsigned(row, "read_ns")?,
+        since_ns: unsigned(row, "since_ns")?,
+    })
+}
+
+fn usage(
+    connection: &Connection,
+    subjects: &mut HashMap<i64, Subject>,
+    row: &Row<'_>,
+) -> rusqlite::Result<UsageSample> {
+    Ok(UsageSample {
+        resource: named(&row.get::<_, String>("resource")?)?,
+        subject: subject(connection, subjects, row.get("subject")?)?,
+        used: unsigned(row, "used")?,
+        limit: maybe(row, "limit_value")?,
+        limit_set_by: row.get("limit_set_by")?,
+        read_ns: unsigned(row, "read_ns")?,
+        since_ns: unsigned(row, "since_ns")?,
+    })
+}
+
+fn fact(row: &Row<'_>) -> rusqlite::Result<Fact> {
+    Ok(match row.get::<_, String>("kind")?.as_str() {
+        "process" => Fact::Process {
+            pid: row.get("pid")?,
+            parent: row.get("parent")?,
+            comm: row.get("comm")?,
+            netns: row.get("netns")?,
+            cgroup: maybe(row, "cgroup")?,
+            generator: truth(row, "generator")?,
+        },
+        "listener_owner" => Fact::ListenerOwner {
+            netns: row.get("netns")?,
+            listener: parsed(row, "listener")?.ok_or_else(|| wrong("a listener_owner without listener"))?,
+            pid: row.get("pid")?,
+        },
+        "cgroup_path" => Fact::CgroupPath { id: unsigned(row, "cgroup")?, path: row.get("path")? },
+        "limit" => {
+            Fact::Limit { name: row.get("name")?, value: row.get("value")?, place: row.get("place")? }
+        }
+        other => return Err(wrong(format_args!("unknown fact `{other}`"))),
+    })
+}
+
+fn mark(row: &Row<'_>) -> rusqlite::Result<Mark> {
+    let at_ns = unsigned(row, "at_ns")?;
+    Ok(match row.get::<_, String>("kind")?.as_str() {
+        "command_started" => Mark::CommandStarted { at_ns, pid: row.get("pid")? },
+        "command_ended" => Mark::CommandEnded { at_ns, exit_status: row.get("exit_status")? },
+        "phase" => {
+            let source: String = row.get("source")?;
+            Mark::Phase { at_ns, name: row.get("name")?, source: named(&source)? }
+        }
+        other => return Err(wrong(format_args!("unknown mark `{other}`"))),
+    })
+}
+
+fn source_status(row: &Row<'_>) -> rusqlite::Result<SourceStatus> {
+    Ok(SourceStatus {
+        source: row.get("source")?,
+        duration_ns: unsigned(row, "duration_ns")?,
+        error: row.get("error")?,
+    })
+}
+
+fn loss(row: &Row<'_>) -> rusqlite::Result<Loss> {
+    Ok(Loss { reason: row.get("reason")?, count: unsigned(row, "count")? })
+}
+
+/// The subject with this id, read once.
+fn subject(
+    connection: &Connection,
+    subjects: &mut HashMap<i64, Subject>,
+    id: i64,
+) -> rusqlite::Result<Subject> {
+    if let Some(known) = subjects.get(&id) {
+        return Ok(known.clone());
+    }
+    let read = connection.prepare_cached("SELECT * FROM subject WHERE id = ?")?.query_row([id], |row| {
+        Ok(Subject {
+            netns: row.get("netns")?,
+            listener: parsed(row, "listener")?,
+            destination: parsed(row, "destination")?,
+            source: parsed(row, "source")?,
+            cgroup: maybe(row, "cgroup")?,
+            pid: row.get("pid")?,
+        })
+    })?;
+    subjects.insert(id, read.clone());
+    Ok(read)
+}

@@ -1,0 +1,186 @@
+//! A damaged recording gives a clear error or what is intact, never a panic, never a wrong frame.
+
+use std::{fs, path::Path};
+
+use tempfile::tempdir;
+
+use super::{
+    super::{Reader, RecordingError, writer::with_suffix},
+    finished, frames, header, killed,
+};
+use crate::core::frame::Frame;
+
+/// Reads what there is; panics on a wrong frame. Whether all of it was there.
+fn read_prefix(path: &Path, written: &[Frame]) -> bool {
+    let reader = match Reader::open(path) {
+        Ok(reader) => reader,
+        Err(error) => {
+            names_the_file(&error, path);
+            return false;
+        }
+    };
+    assert_eq!(reader.header(), &header());
+    let mut whole = true;
+    let mut good = 0;
+    for item in reader.frames() {
+        match item {
+            Ok(frame) => {
+                assert_eq!(Some(&frame), written.get(good), "a wrong frame");
+                good += 1;
+            }
+            Err(error) => {
+                names_the_file(&error, path);
+                whole = false;
+            }
+        }
+    }
+    if let Err(error) = reader.recorded_verdict() {
+        names_the_file(&error, path);
+    }
+    whole && good == written.len()
+}
+
+fn names_the_file(error: &RecordingError, path: &Path) {
+    let text = error.to_string();
+    assert!(text.contains(&*path.to_string_lossy()), "{text}");
+}
+
+/// A few numbers that are the same at every run.
+fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(seed), |it| {
+        Some(it.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    })
+    .map(|it| it >> 33)
+}
+
+#[test]
+fn a_finished_recording_that_is_cut_short() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let written = frames(12);
+    finished(&path, &written);
+    let whole = fs::read(&path).unwrap();
+    let cuts = (0..200).chain((200..whole.len()).step_by(331)).chain([whole.len() - 1]);
+    for length in cuts {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(!read_prefix(&path, &written), "cut to {length} bytes, and nothing was said");
+    }
+}
+
+#[test]
+fn a_finished_recording_with_flipped_bits() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let written = frames(12);
+    finished(&path, &written);
+    let whole = fs::read(&path).unwrap();
+    let mut noticed = 0;
+    for (at, random) in (0..whole.len()).step_by(149).chain(0..100).zip(numbers(1)) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (random % 8);
+        fs::write(&path, &bytes).unwrap();
+        noticed += usize::from(!read_prefix(&path, &written));
+    }
+    assert!(noticed > 100, "only {noticed}: is anything read at all?");
+}
+
+#[test]
+fn a_finished_recording_with_much_overwritten() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let written = frames(12);
+    finished(&path, &written);
+    let whole = fs::read(&path).unwrap();
+    let mut random = numbers(2);
+    for _ in 0..300 {
+        let mut bytes = whole.clone();
+        for _ in 0..20 {
+            let at = random.next().unwrap() as usize % bytes.len();
+            bytes[at] = random.next().unwrap() as u8;
+        }
+        fs::write(&path, &bytes).unwrap();
+        read_prefix(&path, &written);
+    }
+}
+
+#[test]
+fn a_killed_recording_whose_wal_is_cut_or_flipped() {
+    let folder = tempdir().unwrap();
+    let written = frames(12);
+    let path = killed(folder.path(), &written);
+    let wal = with_suffix(&path, "-wal");
+    let whole = fs::read(&wal).unwrap();
+    assert!(read_prefix(&path, &written));
+    for (at, random) in (0..whole.len()).step_by(2_003).zip(numbers(3)) {
+        fs::write(&wal, &whole[..at]).unwrap();
+        // A writer may be killed at any instant: what is left is the whole truth as far as it goes.
+        let reader = Reader::open(&path).unwrap();
+        let left: Vec<Frame> = reader.frames().collect::<Result<_, _>>().unwrap();
+        assert_eq!(left, written[..left.len()]);
+        drop(reader);
+
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (random % 8);
+        fs::write(&wal, &bytes).unwrap();
+        read_prefix(&path, &written);
+    }
+}
+
+#[test]
+fn rows_that_were_edited() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let written = frames(10);
+    for edit in [
+        "UPDATE signal SET count = count + 1 WHERE seq = 7 AND n = 0",
+        "UPDATE signal SET count = -1 WHERE seq = 7 AND n = 0",
+        "UPDATE signal SET count = 'many' WHERE seq = 7",
+        "UPDATE signal SET count = NULL WHERE seq = 7",
+        "UPDATE signal SET signal = 'no_such' WHERE seq = 7",
+        "UPDATE signal SET tier = 'guess' WHERE seq = 7",
+        "UPDATE signal SET generator = 2 WHERE seq = 7",
+        "UPDATE signal SET subject = 99 WHERE seq = 7",
+        "UPDATE subject SET listener = 'here' WHERE id = 1",
+        "UPDATE subject SET netns = 4294967296 WHERE id = 1",
+        "UPDATE usage SET limit_set_by = x'ff' WHERE seq = 7",
+        "UPDATE usage SET limit_set_by = CAST(x'ff' AS TEXT) WHERE seq = 7",
+        "UPDATE fact SET kind = 'rumour'",
+        "UPDATE mark SET kind = 'dot'",
+        "DELETE FROM frame WHERE seq = 7",
+        "DELETE FROM frame WHERE seq = 9",
+        "DELETE FROM signal WHERE seq = 7 AND n = 1",
+        "DELETE FROM run",
+        "UPDATE run SET host = 'another'",
+        "UPDATE run SET coverage = '{'",
+        "UPDATE meta SET value = 'x' WHERE key = 'frames'",
+        "INSERT INTO loss VALUES (7, 0, 'x', 1)",
+        "ALTER TABLE frame RENAME TO old; CREATE VIEW frame AS SELECT * FROM old",
+        "ALTER TABLE frame RENAME TO old; CREATE TABLE frame (seq, mono_ns, real_ns, checksum)",
+        "PRAGMA user_version = -5",
+    ] {
+        let _ = fs::remove_file(&path);
+        finished(&path, &written);
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA ignore_check_constraints = 1; PRAGMA writable_schema = 1").unwrap();
+        match connection.execute_batch(edit) {
+            Ok(()) => {}
+            // The tables themselves refuse some.
+            Err(error) if error.to_string().contains("NOT NULL") => continue,
+            Err(error) => panic!("{edit}: {error}"),
+        }
+        drop(connection);
+        assert!(!read_prefix(&path, &written), "nobody noticed: {edit}");
+    }
+}
+
+#[test]
+fn a_verdict_that_was_edited() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    finished(&path, &frames(1));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute("INSERT INTO verdict VALUES (1, 'clear', NULL, NULL, '{}', 5)", ()).unwrap();
+    drop(connection);
+    let error = Reader::open(&path).unwrap().recorded_verdict().unwrap_err();
+    assert!(error.to_string().contains("its verdict is not what was written"), "{error}");
+}

@@ -1,0 +1,140 @@
+//! The recorder's own thread: a slow disk never holds up a tick, and a broken one never ends a run.
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use super::{error::RecordingError, writer::Writer};
+use crate::core::{frame::Frame, verdict::Verdict};
+
+/// How many frames wait for the disk at most: a minute of them.
+pub const QUEUE: usize = 600;
+
+enum Message {
+    Frame(Box<Frame>),
+    Finish { verdict: Option<Box<Verdict>>, lost: u64 },
+}
+
+/// How a recording ended.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The recording.
+    pub path: PathBuf,
+    /// Frames in it.
+    pub frames: u64,
+    /// Frames that are not in it.
+    pub frames_lost: u64,
+    /// The first thing that went wrong; `None` with lost frames means that the disk was too slow.
+    pub error: Option<RecordingError>,
+}
+
+impl Recorded {
+    /// What to tell the user, when anything is missing from the recording.
+    pub fn complaint(&self) -> Option<String> {
+        let missing = match self.frames_lost {
+            0 => String::new(),
+            lost => format!("{}: {lost} of {} frames are not recorded", self.path.display(), self.frames + lost),
+        };
+        match (&self.error, self.frames_lost) {
+            (None, 0) => None,
+            (None, _) => Some(format!("{missing}: the disk was too slow; record to a faster one")),
+            (Some(error), 0) => Some(error.to_string()),
+            (Some(error), _) => Some(format!("{missing}: {error}")),
+        }
+    }
+}
+
+/// Takes frames without ever waiting.
+#[derive(Debug)]
+pub struct RecorderThread {
+    path: PathBuf,
+    queue: SyncSender<Message>,
+    thread: JoinHandle<Recorded>,
+    given: u64,
+    lost: u64,
+}
+
+impl RecorderThread {
+    /// Starts the thread that writes.
+    pub fn spawn(writer: Writer) -> Result<Self, RecordingError> {
+        Self::with_queue(writer, QUEUE)
+    }
+
+    pub(super) fn with_queue(writer: Writer, bound: usize) -> Result<Self, RecordingError> {
+        let path = writer.path().to_owned();
+        let (queue, messages) = sync_channel(bound);
+        let thread =
+            thread::Builder::new().name("recorder".into()).spawn(move || work(writer, &messages)).map_err(
+                |error| RecordingError::Stopped { path: path.clone(), why: format!("no thread for it: {error}") },
+            )?;
+        Ok(Self { path, queue, thread, given: 0, lost: 0 })
+    }
+
+    /// Hands over a frame. It is lost, and counted, when too many wait already.
+    pub fn frame(&mut self, frame: Frame) {
+        self.given += 1;
+        match self.queue.try_send(Message::Frame(Box::new(frame))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
+        }
+    }
+
+    /// Frames lost so far because too many waited.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Waits until everything is written, with the verdict if there is one, and ends the recording.
+    pub fn finish(self, verdict: Option<Verdict>) -> Recorded {
+        let Self { path, queue, thread, given, lost } = self;
+        // A thread that has died cannot take the message; joining it tells.
+        let _ = queue.send(Message::Finish { verdict: verdict.map(Box::new), lost });
+        drop(queue);
+        thread.join().unwrap_or_else(|_| Recorded {
+            error: Some(RecordingError::Stopped { path: path.clone(), why: "its thread panicked".into() }),
+            path,
+            frames: 0,
+            frames_lost: given,
+        })
+    }
+}
+
+/// The thread: writes until it is told to finish, or the other side is gone.
+fn work(writer: Writer, messages: &Receiver<Message>) -> Recorded {
+    let path = writer.path().to_owned();
+    // None once the file has failed: what is in it stays as it is.
+    let mut writer = Some(writer);
+    let mut recorded = Recorded { path, frames: 0, frames_lost: 0, error: None };
+    let mut ending = None;
+    for message in messages {
+        let frame = match message {
+            Message::Frame(frame) => frame,
+            Message::Finish { verdict, lost } => {
+                recorded.frames_lost += lost;
+                ending = verdict;
+                break;
+            }
+        };
+        match writer.as_mut().map(|writer| writer.frame(&frame)) {
+            Some(Ok(())) => recorded.frames += 1,
+            None => recorded.frames_lost += 1,
+            Some(Err(error)) => {
+                recorded.frames_lost += 1;
+                if !error.is_of_one_frame() {
+                    writer = None;
+                }
+                recorded.error.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(mut writer) = writer {
+        writer.frames_lost(recorded.frames_lost);
+        let verdict = ending.map_or(Ok(()), |verdict| writer.verdict(&verdict));
+        if let Err(error) = verdict.and(writer.finish()) {
+            recorded.error.get_or_insert(error);
+        }
+    }
+    recorded
+}

@@ -1,0 +1,300 @@
+//! Writes a recording while it happens: one transaction per frame.
+
+use std::{
+    collections::HashMap,
+    fs::{self, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::{
+    checksum::Checksum,
+    error::RecordingError,
+    insert::{self, InsertError},
+    schema,
+};
+use crate::core::{
+    frame::{Frame, RunHeader, SCHEMA_VERSION},
+    subject::Subject,
+    verdict::Verdict,
+};
+
+/// How an SQLite file begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// How long a program that reads the file may hold it locked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes one recording. A writer that is killed loses at most the frame it was writing.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    connection: Connection,
+    subjects: HashMap<Subject, i64>,
+    checksum: Checksum,
+    last_seq: Option<u64>,
+    frames: u64,
+    frames_lost: u64,
+}
+
+impl Writer {
+    /// Begins a recording in a new file. An empty file is taken as new; any other is left as it is.
+    pub fn create(path: &Path, header: &RunHeader) -> Result<Self, RecordingError> {
+        let is_new = claim(path)?;
+        let writer = Self::begin(path, header);
+        if writer.is_err() && is_new {
+            // What was begun is of no use to anybody; the error that led here is the one to tell.
+            for suffix in ["", "-wal", "-shm", "-journal"] {
+                let _ = fs::remove_file(with_suffix(path, suffix));
+            }
+        }
+        writer
+    }
+
+    fn begin(path: &Path, header: &RunHeader) -> Result<Self, RecordingError> {
+        let sql = |error| RecordingError::database(path, error);
+        // An absolute path cannot be taken for `:memory:` or an URI.
+        let absolute = path.canonicalize().map_err(|source| cannot_create(path, source))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(absolute, flags).map_err(sql)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        connection.busy_timeout(PATIENCE).map_err(sql)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(sql)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
+
+        let checksum = Checksum::of(header);
+        let mut writer = Self {
+            path: path.to_owned(),
+            connection,
+            subjects: HashMap::new(),
+            checksum,
+            last_seq: None,
+            frames: 0,
+            frames_lost: 0,
+        };
+        writer.transaction(0, |writer| {
+            schema::create(&writer.connection)?;
+            insert::header(&writer.connection, header, checksum.stored())?;
+            writer.meta("schema_version", &SCHEMA_VERSION.to_string())?;
+            Ok(writer.meta("observer_version", &header.observer_version)?)
+        })?;
+        // From here on the file itself says what it is, whatever becomes of its -wal.
+        writer.checkpoint()?;
+        Ok(writer)
+    }
+
+    /// Appends a frame. An error leaves the recording as it was before.
+    pub fn frame(&mut self, frame: &Frame) -> Result<(), RecordingError> {
+        if let Some(after) = self.last_seq.filter(|last| *last >= frame.seq) {
+            return Err(RecordingError::OutOfOrder { path: self.path.clone(), seq: frame.seq, after });
+        }
+        let checksum = self.checksum.then(frame);
+        let subjects_before = self.subjects.len();
+        let written = self.transaction(frame.seq, |writer| writer.insert(frame, checksum));
+        if written.is_ok() {
+            self.checksum = checksum;
+            self.last_seq = Some(frame.seq);
+            self.frames += 1;
+        } else {
+            // Their rows were rolled back. Ids count from 1 without gaps.
+            self.subjects.retain(|_, id| usize::try_from(*id).is_ok_and(|id| id <= subjects_before));
+        }
+        written
+    }
+
+    fn insert(&mut self, frame: &Frame, checksum: Checksum) -> Result<(), InsertError> {
+        let seq = insert::int("seq", frame.seq)?;
+        self.connection.prepare_cached("INSERT INTO frame VALUES (?, ?, ?, ?)")?.execute(params![
+            seq,
+            insert::int("mono_ns", frame.mono_ns)?,
+            insert::int("real_ns", frame.real_ns)?,
+            checksum.stored(),
+        ])?;
+        for (n, sample) in (0..).zip(&frame.signals) {
+            let subject = self.subject(&sample.subject)?;
+            insert::signal(&self.connection, (seq, n), subject, sample)?;
+        }
+        for (n, sample) in (0..).zip(&frame.usages) {
+            let subject = self.subject(&sample.subject)?;
+            insert::usage(&self.connection, (seq, n), subject, sample)?;
+        }
+        for (n, fact) in (0..).zip(&frame.facts) {
+            insert::fact(&self.connection, (seq, n), fact)?;
+        }
+        for (n, mark) in (0..).zip(&frame.marks) {
+            insert::mark(&self.connection, (seq, n), mark)?;
+        }
+        for (n, status) in (0..).zip(&frame.sources) {
+            insert::source_status(&self.connection, (seq, n), status)?;
+        }
+        for (n, loss) in (0..).zip(&frame.losses) {
+            insert::loss(&self.connection, (seq, n), loss)?;
+        }
+        Ok(())
+    }
+
+    /// The id of a subject, which is written once.
+    fn subject(&mut self, subject: &Subject) -> Result<i64, InsertError> {
+        if let Some(id) = self.subjects.get(subject) {
+            return Ok(*id);
+        }
+        let id = insert::int("the number of subjects", self.subjects.len() as u64 + 1)?;
+        insert::subject(&self.connection, id, subject)?;
+        self.subjects.insert(subject.clone(), id);
+        Ok(id)
+    }
+
+    /// Stores the verdict that was given at the time; a later one replaces it.
+    pub fn verdict(&mut self, verdict: &Verdict) -> Result<(), RecordingError> {
+        let seq = self.last_seq.unwrap_or(0);
+        self.transaction(seq, |writer| {
+            let json = serde_json::to_string(verdict)
+                .map_err(|error| InsertError::Value(format!("the verdict: {error}")))?;
+            let first = verdict.first.as_ref();
+            let outcome = match verdict.outcome {
+                crate::core::verdict::Outcome::Hit => "hit",
+                crate::core::verdict::Outcome::Clear => "clear",
+                crate::core::verdict::Outcome::Inconclusive => "inconclusive",
+            };
+            writer.connection.execute(
+                "INSERT OR REPLACE INTO verdict VALUES (1, ?, ?, ?, ?, ?)",
+                params![
+                    outcome,
+                    first.map(|hit| &hit.fault_line),
+                    first.map(|hit| hit.onset_s),
+                    json,
+                    Checksum::of(&json).stored(),
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Says that so many frames never reached this writer, so that the recording tells of its gaps.
+    pub fn frames_lost(&mut self, lost: u64) {
+        self.frames_lost = lost;
+    }
+
+    /// Ends the recording: everything in one file, without a `-wal` beside it.
+    ///
+    /// While another program has the recording open, its `-wal` stays until that one closes it.
+    pub fn finish(mut self) -> Result<(), RecordingError> {
+        let (frames, lost) = (self.frames.to_string(), self.frames_lost.to_string());
+        self.transaction(self.last_seq.unwrap_or(0), |writer| {
+            writer.meta("frames", &frames)?;
+            Ok(writer.meta("frames_lost", &lost)?)
+        })?;
+        self.checkpoint()?;
+        // Without the WAL mode, one can read the file from a folder in which one may not write.
+        match self.connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DatabaseBusy) => {
+                return Err(RecordingError::database(&self.path, error));
+            }
+            _ => {}
+        }
+        self.connection.close().map_err(|(_, error)| RecordingError::database(&self.path, error))
+    }
+
+    /// The file that is written.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of frames written.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Lets the file grow to so many pages and no further, as a full disk would.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+
+    fn meta(&self, key: &str, value: &str) -> rusqlite::Result<()> {
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [key, value]).map(|_| ())
+    }
+
+    fn checkpoint(&self) -> Result<(), RecordingError> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+            .map_err(|error| RecordingError::database(&self.path, error))
+    }
+
+    /// All of it or nothing.
+    fn transaction(
+        &mut self,
+        seq: u64,
+        work: impl FnOnce(&mut Self) -> Result<(), InsertError>,
+    ) -> Result<(), RecordingError> {
+        let done = self.connection.execute_batch("BEGIN").map_err(InsertError::Sql).and_then(|()| {
+            work(self)?;
+            Ok(self.connection.execute_batch("COMMIT")?)
+        });
+        done.map_err(|error| {
+            // On some errors SQLite has rolled back already, and says so by refusing.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            let path = self.path.clone();
+            match error {
+                InsertError::Value(what) => RecordingError::Unrepresentable { path, seq, what },
+                InsertError::Sql(error) => RecordingError::database(&path, error),
+            }
+        })
+    }
+}
+
+/// Makes sure that a new recording may be written at this path; whether the file was made here.
+fn claim(path: &Path) -> Result<bool, RecordingError> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(cannot_create(path, error)),
+    }
+    let occupied = |what| RecordingError::Occupied { path: path.to_owned(), what };
+    let kind = fs::metadata(path).map_err(|error| cannot_create(path, error))?.file_type();
+    if !kind.is_file() {
+        return Err(occupied(match () {
+            () if kind.is_dir() => "a folder",
+            () if kind.is_char_device() || kind.is_block_device() => "a device",
+            () if kind.is_fifo() || kind.is_socket() => "a pipe or socket",
+            () => "no regular file",
+        }));
+    }
+    let mut start = Vec::new();
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .and_then(|file| file.take(72).read_to_end(&mut start))
+        .map_err(|error| cannot_create(path, error))?;
+    if start.is_empty() {
+        Ok(false)
+    } else if !start.starts_with(MAGIC) {
+        Err(occupied("a file with other content"))
+    } else if start.get(68..72) == Some(&schema::APPLICATION_ID.to_be_bytes()) {
+        Err(RecordingError::AlreadyRecorded { path: path.to_owned() })
+    } else {
+        Err(occupied("an SQLite file of another program"))
+    }
+}
+
+fn cannot_create(path: &Path, source: io::Error) -> RecordingError {
+    let advice = match source.kind() {
+        io::ErrorKind::NotFound => "make its folder first",
+        io::ErrorKind::PermissionDenied => "choose a folder in which you may write",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a file system that is not mounted read-only",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space or record elsewhere",
+        _ => "choose another place with --record",
+    };
+    RecordingError::Io { path: path.to_owned(), doing: "created", source, advice }
+}
+
+/// The name of a file that SQLite keeps beside a recording.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

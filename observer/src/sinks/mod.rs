@@ -1,0 +1,3 @@
+//! Where what the engine says goes to. A sink asks no source anything.
+
+pub mod report;

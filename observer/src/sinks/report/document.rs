@@ -1,0 +1,91 @@
+//! What a report says, before it is laid out: the same for every format that people read.
+
+/// How good the news is; a layout may colour by it, never say by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Something broke.
+    Bad,
+    /// Nothing broke.
+    Good,
+    /// One cannot tell.
+    Unsure,
+}
+
+/// A piece of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    /// The first sentence.
+    Headline(Tone, String),
+    /// Begins a section.
+    Heading(String),
+    /// Running text.
+    Paragraph(String),
+    /// Points, one below the other.
+    List(Vec<String>),
+    /// Columns of values.
+    Table(Table),
+    /// Lines to copy into a shell, as they are.
+    Commands(Vec<String>),
+    /// Lines that are drawn, as they are.
+    Drawing(Vec<String>),
+    /// What a ticket wants for reference and a screen does not.
+    Appendix(String, Table),
+}
+
+/// Columns of values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Table {
+    /// Their headings.
+    pub(super) columns: Vec<Column>,
+    /// As many cells in each as there are columns.
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+/// How a column is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    /// Its heading.
+    pub(super) name: &'static str,
+    /// Whether it holds numbers.
+    pub(super) right: bool,
+}
+
+/// A column of words.
+pub(super) fn left(name: &'static str) -> Column {
+    Column { name, right: false }
+}
+
+/// A column of numbers.
+pub(super) fn right(name: &'static str) -> Column {
+    Column { name, right: true }
+}
+
+impl Table {
+    /// A table without the columns in which there is nothing.
+    pub(super) fn new(columns: Vec<Column>, rows: Vec<Vec<String>>) -> Self {
+        let filled = |at: &usize| rows.iter().any(|row| row.get(*at).is_some_and(|cell| !cell.is_empty()));
+        let keep: Vec<usize> = (0..columns.len()).filter(filled).collect();
+        Self {
+            columns: keep.iter().filter_map(|at| columns.get(*at).copied()).collect(),
+            rows: rows
+                .iter()
+                .map(|row| keep.iter().map(|at| row.get(*at).cloned().unwrap_or_default()).collect())
+                .collect(),
+        }
+    }
+}
+
+/// Text that others chose (names of processes, arguments), fit to be printed: a control character
+/// would move the cursor or end a line.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| match letter {
+            '\n' | '\r' | '\t' => ' ',
+            // The second range turns the direction of writing around.
+            _ if letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                char::REPLACEMENT_CHARACTER
+            }
+            _ => letter,
+        })
+        .collect()
+}

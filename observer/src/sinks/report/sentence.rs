@@ -1,0 +1,324 @@
+//! The wording of a report, once for every format.
+
+use super::numbers::{bytes, count, decimal, duration, percent, plural};
+use crate::core::{
+    frame::{SignalCoverage, Tier},
+    time::from_rfc3339,
+    verdict::{Coverage, Headroom, Hit, HitSubject, HitUsage, Link, Load, OwnCost, Run, Spell, Verdict},
+};
+
+/// An interval narrower than this is not worth a word: it is how exactly probes know.
+const EXACT_S: f64 = 0.001;
+
+/// What broke first, when and under how much load.
+pub(super) fn broke_first(verdict: &Verdict) -> String {
+    let Some(first) = &verdict.first else {
+        return "Something broke, but what broke first cannot be told.".to_owned();
+    };
+    let names = unique(
+        std::iter::once(first).chain(&verdict.co_first).map(|hit| hit.fault_line.as_str()),
+    );
+    let tie = if verdict.co_first.is_empty() { "" } else { ", too close to tell apart" };
+    format!("{} broke first{tie}: {}.", listing(&names), when(first))
+}
+
+/// That nothing broke, and what came closest.
+pub(super) fn nothing_broke(verdict: &Verdict) -> String {
+    let load = peak_load(verdict).map_or(String::new(), |load| format!(" at up to {load}"));
+    match verdict.headroom.first() {
+        Some(closest) => format!("Nothing broke{load}: closest was {}.", use_of(closest)),
+        None => format!("Nothing broke{load}."),
+    }
+}
+
+/// That one cannot tell.
+pub(super) fn inconclusive(verdict: &Verdict) -> String {
+    let names = unique(verdict.not_measurable.iter().map(|note| note.fault_line.as_str()));
+    if names.is_empty() {
+        return "Inconclusive: nothing was seen to break, but too little could be seen to be sure.".to_owned();
+    }
+    format!("Inconclusive: nothing was seen to break, but {} could not be judged.", listing(&names))
+}
+
+/// What came closest to its limit: `the accept queue of 0.0.0.0:8080 at 61 % (78 of 128)`.
+fn use_of(headroom: &Headroom) -> String {
+    let Headroom { resource, subject, peak_used, limit, ratio, .. } = headroom;
+    let (used, limit) = (count(*peak_used), self::limit(*limit));
+    format!("the {} of {} at {} ({used} of {limit})", words(resource), place(subject), percent(*ratio))
+}
+
+/// The load at its highest, as the phases tell.
+fn peak_load(verdict: &Verdict) -> Option<String> {
+    let highest = |rate: fn(&Load) -> Option<f64>| {
+        verdict.phases.iter().filter_map(|phase| rate(&phase.load)).max_by(f64::total_cmp)
+    };
+    let load = Load {
+        connections_per_s: highest(|load| load.connections_per_s),
+        requests_per_s: highest(|load| load.requests_per_s),
+        virtual_users: highest(|load| load.virtual_users),
+        ..Load::default()
+    };
+    load_words(&load)
+}
+
+/// `4.2 s after the start (± 50 ms), in ramp_up, at 3,412 connections/s`.
+pub(super) fn when(hit: &Hit) -> String {
+    let mut words = since_start(hit.onset_s);
+    if let Some(margin) = margin(hit) {
+        words += &format!(" (± {margin})");
+    }
+    if let Some(phase) = &hit.phase {
+        words += &format!(", in {phase}");
+    }
+    if let Some(load) = load_words(&hit.load) {
+        words += &format!(", at {load}");
+    }
+    words
+}
+
+fn since_start(seconds: f64) -> String {
+    if seconds < 0.0 {
+        format!("{} before the start", duration(-seconds))
+    } else {
+        format!("{} after the start", duration(seconds))
+    }
+}
+
+/// How far the onset may be off; `None` where it is exact.
+pub(super) fn margin(hit: &Hit) -> Option<String> {
+    let off = (hit.onset_s - hit.onset_lo_s).max(hit.onset_hi_s - hit.onset_s);
+    (off >= EXACT_S).then(|| duration(off))
+}
+
+/// The load in words, the user's own measure first.
+fn load_words(load: &Load) -> Option<String> {
+    let known = [
+        load.virtual_users.map(|users| format!("{} virtual users", decimal(users.round()))),
+        load.requests_per_s.map(|rate| format!("{} requests/s", decimal(rate))),
+        load.connections_per_s.map(|rate| format!("{} connections/s", decimal(rate))),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    (!known.is_empty()).then(|| known.join(", "))
+}
+
+/// Why, as a sentence.
+pub(super) fn because(hit: &Hit) -> String {
+    let text = hit.because.trim();
+    let text = match text.strip_prefix("the ") {
+        Some(rest) => format!("The {rest}"),
+        None => text.to_owned(),
+    };
+    if text.is_empty() || text.ends_with(['.', '!', '?']) { text } else { text + "." }
+}
+
+/// Where, in as few words as name it.
+pub(super) fn place(subject: &HitSubject) -> String {
+    let HitSubject { listener, destination, source, netns, cgroup, container, pid, comm, device } = subject;
+    if let Some(listener) = listener {
+        return listener.to_string();
+    }
+    if let Some(destination) = destination {
+        let from = source.map_or(String::new(), |source| format!("{source} -> "));
+        return format!("{from}{destination}");
+    }
+    match (comm, pid) {
+        (Some(comm), Some(pid)) => return format!("{comm} (pid {pid})"),
+        (Some(comm), None) => return comm.clone(),
+        (None, Some(pid)) => return format!("pid {pid}"),
+        (None, None) => {}
+    }
+    if let Some(container) = container {
+        return format!("container {container}");
+    }
+    match (cgroup, device, netns) {
+        (Some(cgroup), _, _) => format!("cgroup {cgroup}"),
+        (None, Some(device), _) => device.clone(),
+        (None, None, Some(netns)) => format!("netns {netns}"),
+        (None, None, None) => "the host".to_owned(),
+    }
+}
+
+/// A limit; some are so high that they say only that there is none.
+pub(super) fn limit(limit: u64) -> String {
+    const NONE: u64 = 1 << 62;
+    if limit >= NONE { "no limit".to_owned() } else { count(limit) }
+}
+
+/// Everything known about where, for the one hit that matters most.
+pub(super) fn place_in_full(subject: &HitSubject) -> String {
+    let HitSubject { listener, destination, netns, cgroup, container, pid, comm, .. } = subject;
+    let place = place(subject);
+    let mut more = Vec::new();
+    if listener.is_some() || destination.is_some() {
+        more.extend(comm.clone());
+        more.extend(pid.map(|pid| format!("pid {pid}")));
+    }
+    more.extend(container.as_ref().map(|container| format!("container {container}")));
+    more.extend(cgroup.as_ref().map(|cgroup| format!("cgroup {cgroup}")));
+    more.extend(netns.map(|netns| format!("netns {netns}")));
+    more.retain(|more| *more != place);
+    more.insert(0, place);
+    format!("Where: {}.", more.join(", "))
+}
+
+/// What ran out, of how much, and who set that.
+pub(super) fn usage(usage: &HitUsage) -> String {
+    let HitUsage { resource, used, limit, peak_ratio, limit_set_by } = usage;
+    let of = limit.map_or(String::new(), |limit| format!(" of {}", self::limit(limit)));
+    let ratio = peak_ratio.map_or(String::new(), |ratio| format!(" ({})", percent(ratio)));
+    let set_by = limit_set_by.as_ref().map_or(String::new(), |by| format!("; the limit is set by {by}"));
+    format!("Peak use of {}: {}{of}{ratio}{set_by}.", words(resource), count(*used))
+}
+
+/// When it was active.
+pub(super) fn spells(spells: &[Spell]) -> Option<String> {
+    let each: Vec<String> = spells
+        .iter()
+        .map(|spell| {
+            let end = spell.end_s.map_or("the end".to_owned(), duration);
+            format!("{} to {end} ({} times)", duration(spell.onset_s), count(spell.count))
+        })
+        .collect();
+    (!each.is_empty()).then(|| format!("Active from {}.", each.join(", ")))
+}
+
+/// One hit in one line, for those that are not the first.
+pub(super) fn also(hit: &Hit) -> String {
+    let cause = hit.explained_by.as_ref().map_or(String::new(), |cause| format!(" [caused by {cause}]"));
+    format!("{} at {}, {}{cause}: {}", hit.fault_line, place(&hit.subject), when(hit), because(hit))
+}
+
+/// Where to read how to verify and remedy hits that have no section of their own.
+pub(super) fn more_on<'a>(hits: impl Iterator<Item = &'a Hit>) -> Option<String> {
+    let names = unique(hits.map(|hit| hit.fault_line.as_str()));
+    (!names.is_empty()).then(|| format!("How to verify and remedy: observer explain {}", names.join(", observer explain ")))
+}
+
+/// A causal link.
+pub(super) fn link(link: &Link) -> String {
+    let Link { cause, effect, lag_s, mechanism } = link;
+    format!("{cause} -> {effect}, {} later: {}", duration(*lag_s), mechanism.trim())
+}
+
+/// How much of what one would like to see could be seen.
+pub(super) fn coverage(coverage: &Coverage) -> String {
+    let signals = &coverage.signals;
+    let on = |wanted: fn(Tier) -> bool| signals.iter().filter(move |it| wanted(it.tier));
+    let probes = on(Tier::is_probe).count();
+    let counters = on(|tier| tier == Tier::Counter).count();
+    let absent = unique(on(|tier| tier == Tier::Absent).map(|it| it.signal.name()));
+    let parts: Vec<String> = [
+        (probes, "came from probes in the kernel".to_owned()),
+        (counters, "came from the kernel's counters".to_owned()),
+        (absent.len(), format!("could not be had ({})", some_of(&absent))),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, how)| if number == signals.len() { how } else { format!("{number} {how}") })
+    .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let all = plural(signals.len(), "signal", "signals");
+    let mut words = match parts.as_slice() {
+        [] => "No signal was looked for.".to_owned(),
+        [how] => format!("All {all} {how}."),
+        parts => format!("Of {all}, {}.", listing(parts)),
+    };
+    for (why, names) in degraded(signals) {
+        words += &format!(" Not at their best for {why}: {}.", some_of(&names));
+    }
+    let lost: Vec<String> = coverage
+        .events_lost
+        .iter()
+        .filter(|(_, lost)| **lost > 0)
+        .map(|(reason, lost)| format!("{} to {reason}", count(*lost)))
+        .collect();
+    let lost = if lost.is_empty() { "none lost".to_owned() } else { format!("lost: {}", lost.join(", ")) };
+    if probes > 0 || coverage.events_seen > 0 || lost != "none lost" {
+        words += &format!(" {} events counted, {lost}.", count(coverage.events_seen));
+    }
+    if coverage.ticks_late > 0 {
+        words += &format!(" {} began late.", plural(coverage.ticks_late as usize, "tick", "ticks"));
+    }
+    words
+}
+
+/// The signals that are not had on their best tier, by what stands in the way.
+fn degraded(signals: &[SignalCoverage]) -> Vec<(&str, Vec<&str>)> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for coverage in signals {
+        let Some(why) = &coverage.why_degraded else { continue };
+        match reasons.iter_mut().find(|(known, _)| known == why) {
+            Some((_, names)) => names.push(coverage.signal.name()),
+            None => reasons.push((why, vec![coverage.signal.name()])),
+        }
+    }
+    reasons
+}
+
+/// What observing cost.
+pub(super) fn own_cost(cost: &OwnCost, run: &Run) -> String {
+    let OwnCost { cpu_seconds, peak_rss_bytes } = cost;
+    let share = length_of(run)
+        .filter(|length| *length > 0.0)
+        .map_or(String::new(), |length| format!(" ({} of one core)", percent(cpu_seconds / length)));
+    format!("Observing took {} of CPU time{share} and {} of memory.", duration(*cpu_seconds), bytes(*peak_rss_bytes))
+}
+
+/// The run in a sentence.
+pub(super) fn run(run: &Run) -> String {
+    let what = run.command.as_ref().map_or("No command".to_owned(), |command| shell(command));
+    let exit = run.exit_status.map_or(String::new(), |status| format!(", exit status {status}"));
+    let length = length_of(run).map_or(String::new(), |length| format!(" ({})", duration(length)));
+    let Run { id, host, kernel, started, ended, .. } = run;
+    format!("{what}{exit}; on {host} with kernel {kernel}, from {started} to {ended}{length}; run {id}.")
+}
+
+/// How long the run took, in seconds.
+pub(super) fn length_of(run: &Run) -> Option<f64> {
+    let length = from_rfc3339(&run.ended)?.checked_sub(from_rfc3339(&run.started)?)?;
+    Some(length as f64 / 1e9)
+}
+
+/// A command as one would type it.
+fn shell(command: &[String]) -> String {
+    let plain = |word: &str| !word.is_empty() && word.chars().all(|it| it.is_alphanumeric() || "-_./:=,@%+".contains(it));
+    let words: Vec<String> = command
+        .iter()
+        .map(|word| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) })
+        .collect();
+    words.join(" ")
+}
+
+/// The name of a resource in words.
+pub(super) fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listing(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [before @ .., last] => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+/// The first few of many.
+fn some_of(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    match names.get(..SHOWN).filter(|_| names.len() > SHOWN + 1) {
+        Some(shown) => format!("{} and {} more", shown.join(", "), names.len() - SHOWN),
+        None => listing(names),
+    }
+}
+
+/// In order, each once.
+pub(super) fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen
+}

@@ -1,0 +1,271 @@
+//! Lets through what changed, and says between which two reads it did.
+//!
+//! The instant of a change lies after the beginning of the last read that still gave the former value, and
+//! before the end of the read that gave the new one. Every item therefore remembers when its latest read
+//! began, whether or not that read brought anything new.
+
+use std::collections::HashMap;
+
+use observer_common::Signal;
+
+use crate::core::{
+    frame::{Fact, Frame, Resource, SignalSample, Tier, UsageSample},
+    subject::Subject,
+};
+
+/// The two instants that bracket one read of a file or one dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Just before it began.
+    pub before_ns: u64,
+    /// Just after it had ended.
+    pub after_ns: u64,
+}
+
+impl Window {
+    /// Does `read` between two looks at the clock.
+    pub fn around<T>(clock: &dyn Fn() -> u64, read: impl FnOnce() -> T) -> (Self, T) {
+        let before_ns = clock();
+        let value = read();
+        (Self { before_ns, after_ns: clock() }, value)
+    }
+}
+
+/// A counter as it was read last.
+#[derive(Debug)]
+struct Counter {
+    /// What the kernel said.
+    raw: u64,
+    /// What it had reached when it began anew, so that the sample never falls.
+    base: u64,
+    before_ns: u64,
+}
+
+/// A usage as it was read last.
+#[derive(Debug)]
+struct Gauge {
+    used: u64,
+    limit: Option<u64>,
+    before_ns: u64,
+}
+
+/// What makes two facts speak of the same thing.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum FactKey {
+    Process(u32),
+    ListenerOwner(u32, std::net::SocketAddr, u32),
+    CgroupPath(u64),
+    Limit(String, String),
+}
+
+impl FactKey {
+    fn of(fact: &Fact) -> Self {
+        match fact {
+            Fact::Process { pid, .. } => Self::Process(*pid),
+            Fact::ListenerOwner { netns, listener, pid } => Self::ListenerOwner(*netns, *listener, *pid),
+            Fact::CgroupPath { id, .. } => Self::CgroupPath(*id),
+            Fact::Limit { name, place, .. } => Self::Limit(name.clone(), place.clone()),
+        }
+    }
+}
+
+/// Everything as it was read last.
+#[derive(Debug, Default)]
+pub struct Changes {
+    counters: HashMap<(Signal, Subject), Counter>,
+    gauges: HashMap<(Resource, Subject), Gauge>,
+    facts: HashMap<FactKey, Fact>,
+}
+
+/// Where a source puts what it read: into the frame, if it is news.
+#[derive(Debug)]
+pub struct Samples<'f> {
+    frame: &'f mut Frame,
+    changes: &'f mut Changes,
+}
+
+impl<'f> Samples<'f> {
+    /// Puts what changed against `changes` into `frame`.
+    pub fn new(frame: &'f mut Frame, changes: &'f mut Changes) -> Self {
+        Self { frame, changes }
+    }
+
+    /// The frame so far, what others put there included.
+    pub fn frame(&self) -> &Frame {
+        self.frame
+    }
+
+    /// A counter of the kernel's was read. Says whether it moved.
+    pub fn signal(&mut self, signal: Signal, subject: &Subject, raw: u64, window: Window) -> bool {
+        let known = self.changes.counters.entry((signal, subject.clone()));
+        let mut first = false;
+        let counter = known.or_insert_with(|| {
+            first = true;
+            Counter { raw, base: 0, before_ns: window.before_ns }
+        });
+        let since_ns = if first { window.after_ns } else { counter.before_ns };
+        counter.before_ns = window.before_ns;
+        if !first && counter.raw == raw {
+            return false;
+        }
+        if raw < counter.raw {
+            counter.base = counter.base.saturating_add(counter.raw);
+        }
+        counter.raw = raw;
+        self.frame.signals.push(SignalSample {
+            signal,
+            tier: Tier::Counter,
+            subject: subject.clone(),
+            generator: false,
+            count: counter.base.saturating_add(raw),
+            first_ns: None,
+            last_ns: None,
+            peak: None,
+            limit: None,
+            read_ns: window.after_ns,
+            since_ns,
+        });
+        !first
+    }
+
+    /// A resource in use was read.
+    pub fn usage(
+        &mut self,
+        resource: Resource,
+        subject: &Subject,
+        used: u64,
+        limit: Option<(u64, &str)>,
+        window: Window,
+    ) {
+        let value = limit.map(|(value, _)| value);
+        let mut first = false;
+        let gauge = self.changes.gauges.entry((resource, subject.clone())).or_insert_with(|| {
+            first = true;
+            Gauge { used, limit: value, before_ns: window.before_ns }
+        });
+        let since_ns = if first { window.after_ns } else { gauge.before_ns };
+        gauge.before_ns = window.before_ns;
+        if !first && gauge.used == used && gauge.limit == value {
+            return;
+        }
+        (gauge.used, gauge.limit) = (used, value);
+        self.frame.usages.push(UsageSample {
+            resource,
+            subject: subject.clone(),
+            used,
+            limit: value,
+            limit_set_by: limit.map(|(_, by)| by.to_owned()),
+            read_ns: window.after_ns,
+            since_ns,
+        });
+    }
+
+    /// The subject of a usage is no more, or no longer followed: says so with `used`, and forgets it.
+    pub fn usage_ends(&mut self, resource: Resource, subject: &Subject, used: u64, window: Window) {
+        let Some(gauge) = self.changes.gauges.remove(&(resource, subject.clone())) else { return };
+        if gauge.used == used {
+            return;
+        }
+        self.frame.usages.push(UsageSample {
+            resource,
+            subject: subject.clone(),
+            used,
+            limit: gauge.limit,
+            limit_set_by: None,
+            read_ns: window.after_ns,
+            since_ns: gauge.before_ns,
+        });
+    }
+
+    /// The subject of a counter is no more. It is forgotten unless it counted anything: if it comes back,
+    /// its samples must not fall.
+    pub fn signal_ends(&mut self, signal: Signal, subject: &Subject) {
+        let key = (signal, subject.clone());
+        if self.changes.counters.get(&key).is_some_and(|counter| counter.base == 0 && counter.raw == 0) {
+            self.changes.counters.remove(&key);
+        }
+    }
+
+    /// Something was learnt.
+    pub fn fact(&mut self, fact: Fact) {
+        let key = FactKey::of(&fact);
+        if self.changes.facts.get(&key) != Some(&fact) {
+            self.changes.facts.insert(key, fact.clone());
+            self.frame.facts.push(fact);
+        }
+    }
+
+    /// A process is no more: if its id comes back, it is told again.
+    pub fn process_ends(&mut self, pid: u32) {
+        self.changes.facts.remove(&FactKey::Process(pid));
+    }
+
+    /// A process no longer holds a listener.
+    pub fn owner_ends(&mut self, netns: u32, listener: std::net::SocketAddr, pid: u32) {
+        self.changes.facts.remove(&FactKey::ListenerOwner(netns, listener, pid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(before_ns: u64, after_ns: u64) -> Window {
+        Window { before_ns, after_ns }
+    }
+
+    /// Feeds a series of reads of one counter and returns `(count, since, read)` of each sample.
+    fn counted(reads: &[(u64, Window)]) -> Vec<(u64, u64, u64)> {
+        let (mut frame, mut changes) = (Frame::default(), Changes::default());
+        for (raw, window) in reads {
+            Samples::new(&mut frame, &mut changes).signal(
+                Signal::ListenOverflow,
+                &Subject::namespace(1),
+                *raw,
+                *window,
+            );
+        }
+        frame.signals.iter().map(|s| (s.count, s.since_ns, s.read_ns)).collect()
+    }
+
+    #[test]
+    fn the_change_lies_between_the_start_of_the_last_equal_read_and_the_end_of_this_one() {
+        let reads =
+            [(5, window(10, 11)), (5, window(20, 21)), (5, window(30, 31)), (9, window(40, 42)), (9, window(50, 51))];
+        assert_eq!(counted(&reads), [(5, 11, 11), (9, 30, 42)]);
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_never_falls() {
+        let reads = [(5, window(10, 11)), (2, window(20, 21)), (3, window(30, 31))];
+        assert_eq!(counted(&reads), [(5, 11, 11), (7, 10, 21), (8, 20, 31)]);
+    }
+
+    #[test]
+    fn a_usage_is_told_when_it_or_its_limit_changes_and_when_it_ends() {
+        let (mut frame, mut changes) = (Frame::default(), Changes::default());
+        let mut samples = Samples::new(&mut frame, &mut changes);
+        let subject = Subject::process(7);
+        let by = "RLIMIT_NOFILE (soft)";
+        samples.usage(Resource::Descriptors, &subject, 3, Some((10, by)), window(10, 11));
+        samples.usage(Resource::Descriptors, &subject, 3, Some((10, by)), window(20, 21));
+        samples.usage(Resource::Descriptors, &subject, 3, Some((20, by)), window(30, 31));
+        samples.usage_ends(Resource::Descriptors, &subject, 0, window(40, 41));
+        samples.usage_ends(Resource::Descriptors, &subject, 0, window(50, 51));
+        let told: Vec<_> = frame.usages.iter().map(|u| (u.used, u.limit, u.since_ns, u.read_ns)).collect();
+        assert_eq!(told, [(3, Some(10), 11, 11), (3, Some(20), 20, 31), (0, Some(20), 30, 41)]);
+    }
+
+    #[test]
+    fn a_fact_is_told_once_and_again_when_it_changes() {
+        let (mut frame, mut changes) = (Frame::default(), Changes::default());
+        for value in ["128", "128", "4096", "4096"] {
+            Samples::new(&mut frame, &mut changes).fact(Fact::Limit {
+                name: "net.core.somaxconn".into(),
+                value: value.into(),
+                place: "netns 1".into(),
+            });
+        }
+        assert_eq!(frame.facts.len(), 2);
+    }
+}

@@ -1,0 +1,193 @@
+//! Descriptors in use against the soft RLIMIT_NOFILE, for the processes that matter.
+
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt};
+
+use super::{
+    Clock, Samples, Source, Window,
+    error::{Problems, SourceError},
+    processes, text,
+    world::World,
+};
+use crate::core::{
+    frame::{Fact, Resource},
+    subject::Subject,
+};
+
+/// How often a process far from its limit is counted, and the limit of any process is read.
+const SLOW_NS: u64 = 1_000_000_000;
+/// A tick is not exactly as long as the next.
+const SLACK_NS: u64 = 20_000_000;
+/// With at most so many processes all are counted at every tick, where the kernel has the count at hand.
+const FEW: usize = 32;
+/// At this percentage of its limit a process is counted at every tick.
+const NEAR_PERCENT: u64 = 30;
+/// So is one that came closer by this percentage since it was last counted.
+const FAST_PERCENT: u64 = 3;
+
+/// Follows [`World::processes_of_interest`].
+#[derive(Debug, Default)]
+pub(super) struct Descriptors {
+    followed: HashMap<u32, Followed>,
+    /// Whether the size of `/proc/PID/fd` is the count, as on 6.2 and later.
+    size_is_count: Option<bool>,
+    buffer: Vec<u8>,
+}
+
+/// A process that is followed.
+#[derive(Debug, Default)]
+struct Followed {
+    limit: Option<u64>,
+    limit_ns: Option<u64>,
+    used: u64,
+    counted_ns: Option<u64>,
+    near: bool,
+}
+
+impl Source for Descriptors {
+    fn name(&self) -> &'static str {
+        "descriptors"
+    }
+
+    fn due(&self, _now_ns: u64, world: &World) -> bool {
+        !self.followed.is_empty()
+            || !(world.owners.is_empty() && world.generator.is_empty() && world.noted.is_empty())
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        let size_is_count = *self.size_is_count.get_or_insert_with(|| {
+            fs::metadata(format!("/proc/{}/fd", world.own_pid)).is_ok_and(|folder| folder.size() > 0)
+        });
+        let pids = world.processes_of_interest();
+        let every_tick = size_is_count && pids.len() <= FEW;
+        let now_ns = clock();
+        for pid in &pids {
+            let process = self.followed.entry(*pid).or_default();
+            let is_due = |last: Option<u64>| {
+                last.is_none_or(|last| now_ns.saturating_sub(last).saturating_add(SLACK_NS) >= SLOW_NS)
+            };
+            if is_due(process.limit_ns) {
+                process.limit_ns = Some(now_ns);
+                let limits = read_limit(*pid, &mut self.buffer);
+                if let Some((soft, hard)) = problems.check(limits) {
+                    process.limit = soft;
+                    tell_limits(*pid, soft, hard, world, &mut self.buffer, out);
+                }
+            }
+            if !(every_tick || process.near || is_due(process.counted_ns)) {
+                continue;
+            }
+            let (window, used) = Window::around(clock, || count(*pid, size_is_count));
+            process.counted_ns = Some(window.before_ns);
+            let Some(used) = problems.check(used) else { continue };
+            process.near = process.limit.is_some_and(|limit| {
+                let percent = |count: u64| count.saturating_mul(100) / limit.max(1);
+                percent(used) >= NEAR_PERCENT || percent(used.saturating_sub(process.used)) >= FAST_PERCENT
+            });
+            process.used = used;
+            let limit = process.limit.map(|limit| (limit, "RLIMIT_NOFILE (soft)"));
+            out.usage(Resource::Descriptors, &Subject::process(*pid), used, limit, window);
+        }
+        let window = Window { before_ns: now_ns, after_ns: clock() };
+        self.followed.retain(|pid, _| {
+            let keep = pids.contains(pid) && !(processes::has_ended(*pid));
+            if !keep {
+                out.usage_ends(Resource::Descriptors, &Subject::process(*pid), 0, window);
+            }
+            keep
+        });
+        problems.finish()
+    }
+}
+
+/// Tells the limits of a process as facts.
+fn tell_limits(
+    pid: u32,
+    soft: Option<u64>,
+    hard: Option<u64>,
+    world: &World,
+    buffer: &mut Vec<u8>,
+    out: &mut Samples<'_>,
+) {
+    let known = world.processes.get(&pid).and_then(|process| process.details.clone());
+    let Some(details) = known.or_else(|| processes::details(pid, buffer).ok()) else { return };
+    let place = format!("pid {pid} ({})", details.comm);
+    for (name, limit) in [("RLIMIT_NOFILE (soft)", soft), ("RLIMIT_NOFILE (hard)", hard)] {
+        let value = limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string());
+        out.fact(Fact::Limit { name: name.into(), value, place: place.clone() });
+    }
+}
+
+/// Counts the open descriptors of a process.
+fn count(pid: u32, size_is_count: bool) -> Result<u64, SourceError> {
+    let file = format!("/proc/{pid}/fd");
+    let unreadable = |error| SourceError::Unreadable { file: file.clone(), error };
+    if size_is_count {
+        return Ok(fs::metadata(&file).map_err(unreadable)?.size());
+    }
+    Ok(fs::read_dir(&file).map_err(unreadable)?.count() as u64)
+}
+
+/// Reads the soft and the hard RLIMIT_NOFILE of a process; `None` is unlimited.
+fn read_limit(pid: u32, buffer: &mut Vec<u8>) -> Result<(Option<u64>, Option<u64>), SourceError> {
+    let file = format!("/proc/{pid}/limits");
+    let text = text::read(&file, buffer)?;
+    parse_limit(text).map_err(|problem| SourceError::malformed(file, problem))
+}
+
+/// The line of the limit. (The parser of the procfs crate reads all sixteen limits, and subtracts
+/// unchecked from the number of words of a line.)
+fn parse_limit(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
+    let line = text.split_inclusive('\n').find_map(|line| line.strip_prefix("Max open files"));
+    let line = text::line(line.ok_or("has no line Max open files")?)?;
+    let mut words = line.split_ascii_whitespace();
+    let mut limit = || match words.next() {
+        None => Err("has no value of Max open files".to_owned()),
+        Some("unlimited") => Ok(None),
+        Some(word) => text::number(word).map(Some),
+    };
+    Ok((limit()?, limit()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units     \n\
+        Max processes             unlimited            unlimited            processes \n\
+        Max open files            1024                 524288               files     \n\
+        Max nice priority         0                    0                    \n";
+
+    #[test]
+    fn the_limit_is_read() {
+        assert_eq!(parse_limit(LIMITS), Ok((Some(1_024), Some(524_288))));
+        assert_eq!(parse_limit("Max open files unlimited unlimited files\n"), Ok((None, None)));
+    }
+
+    #[test]
+    fn every_cut_of_the_line_is_an_error() {
+        let end = LIMITS.find("\nMax nice").expect("the next line");
+        for end in 0..=end {
+            assert!(parse_limit(&LIMITS[..end]).is_err(), "{:?}", &LIMITS[..end]);
+        }
+        assert!(parse_limit("Max open files\n").is_err());
+        assert!(parse_limit("Max open files -1 5 files\n").is_err());
+    }
+
+    #[test]
+    fn both_ways_of_counting_agree() {
+        let pid = std::process::id();
+        // Other tests of this process open and close files meanwhile.
+        let close = |a: u64, b: u64| a.abs_diff(b) < 50;
+        assert!(close(count(pid, false).expect("own folder"), fs::read_dir("/proc/self/fd").expect("own folder").count() as u64));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(Max open files)?([ a-z0-9\n]|\\PC){0,60}") {
+            let _ = parse_limit(&text);
+        }
+    }
+}

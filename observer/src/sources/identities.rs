@@ -1,0 +1,67 @@
+//! Who the processes that matter are: name, parent, network namespace and cgroup.
+
+use std::collections::HashSet;
+
+use super::{
+    Clock, Pace, Samples, Source, cgroups,
+    error::{Problems, SourceError},
+    namespaces, processes,
+    world::World,
+};
+use crate::core::frame::Fact;
+
+/// Tells of [`World::processes_of_interest`], at first sight and when something changed.
+#[derive(Debug)]
+pub(super) struct Identities {
+    pace: Pace,
+    told: HashSet<u32>,
+    buffer: Vec<u8>,
+}
+
+impl Default for Identities {
+    fn default() -> Self {
+        Self { pace: Pace::every_ms(1_000), told: HashSet::new(), buffer: Vec::new() }
+    }
+}
+
+impl Source for Identities {
+    fn name(&self) -> &'static str {
+        "identities"
+    }
+
+    fn due(&self, now_ns: u64, world: &World) -> bool {
+        let news = |pid| !self.told.contains(pid);
+        self.pace.is_due(now_ns)
+            || world.owners.keys().chain(&world.generator).chain(&world.noted).any(news)
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        let now_ns = clock();
+        let pids = world.processes_of_interest();
+        let all = self.pace.is_due(now_ns);
+        if all {
+            self.pace.ran(now_ns, 0);
+            self.told.retain(|pid| pids.contains(pid));
+        }
+        for pid in pids {
+            // One that has ended before it could be read is not tried again at every tick.
+            if !self.told.insert(pid) && !all {
+                continue;
+            }
+            let Some(details) = problems.check(processes::details(pid, &mut self.buffer)) else { continue };
+            let cgroup = world.cgroups.as_ref().and_then(|mount| cgroups::of_process(pid, mount, &mut self.buffer));
+            out.fact(Fact::Process {
+                pid,
+                parent: details.parent,
+                comm: details.comm.clone(),
+                // Another user's process hides it, which the source of the processes says.
+                netns: namespaces::id_of(pid).ok(),
+                cgroup,
+                generator: world.generator.contains(&pid),
+            });
+            world.processes.entry(pid).or_default().details = Some(details);
+        }
+        problems.finish()
+    }
+}

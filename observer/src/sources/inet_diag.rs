@@ -1,0 +1,242 @@
+//! The bytes of sock_diag: how to ask for TCP sockets, and how to read the answer. Pure.
+//!
+//! Layouts are those of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`, which are fixed.
+//! A dump of many sockets is a hot path: entries are handed out one by one and nothing is allocated.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// TCP states as bits of a request.
+pub(super) mod states {
+    /// SYN_RECV, which is how request sockets are shown.
+    pub(in super::super) const SYN_RECV: u32 = 1 << 3;
+    /// LISTEN.
+    pub(in super::super) const LISTEN: u32 = 1 << 10;
+    /// Every state in which a socket keeps a local port towards a destination: ESTABLISHED, SYN_SENT,
+    /// FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT, LAST_ACK and CLOSING.
+    pub(in super::super) const HOLDS_PORT: u32 =
+        1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 11;
+}
+
+const HEADER: usize = 16;
+const REQUEST: usize = 56;
+const MESSAGE: usize = 72;
+const ATTRIBUTE: usize = 4;
+
+/// `NLM_F_REQUEST | NLM_F_DUMP`.
+const DUMP_FLAGS: u16 = 0x301;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLMSG_NOOP: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+const ATTR_BYTECODE: u16 = 1;
+const ATTR_SKMEMINFO: u16 = 7;
+const ATTR_CGROUP_ID: u16 = 21;
+/// Position of the drops among the words of [`ATTR_SKMEMINFO`].
+const SKMEMINFO_DROPS: usize = 8;
+
+const BYTECODE_SOURCE_AT_LEAST: u8 = 2;
+const BYTECODE_SOURCE_AT_MOST: u8 = 3;
+
+/// Address family of a dump; the kernel gives one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// Sockets of AF_INET.
+    V4,
+    /// Sockets of AF_INET6, those that speak IPv4 through mapped addresses included.
+    V6,
+}
+
+impl Family {
+    /// Both, in the order of asking.
+    pub(super) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::V4 => libc::AF_INET as u8,
+            Self::V6 => libc::AF_INET6 as u8,
+        }
+    }
+}
+
+/// Which TCP sockets to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Query {
+    /// Of this family.
+    pub(super) family: Family,
+    /// In these [`states`].
+    pub(super) states: u32,
+    /// Whether with memory information, where the drops are.
+    pub(super) with_drops: bool,
+    /// Only those whose own port lies in this range; the kernel leaves out the others.
+    pub(super) own_port: Option<(u16, u16)>,
+}
+
+impl Query {
+    /// The request as one netlink message.
+    pub(super) fn encode(self, sequence: u32) -> Vec<u8> {
+        let filter = self.own_port.map(|(low, high)| port_filter(low, high));
+        let length = HEADER + REQUEST + filter.map_or(0, |filter| ATTRIBUTE + filter.len());
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(&(length as u32).to_ne_bytes());
+        bytes.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        bytes.extend_from_slice(&DUMP_FLAGS.to_ne_bytes());
+        bytes.extend_from_slice(&sequence.to_ne_bytes());
+        bytes.extend_from_slice(&0_u32.to_ne_bytes());
+        let extensions = if self.with_drops { 1 << (ATTR_SKMEMINFO - 1) } else { 0 };
+        bytes.extend_from_slice(&[self.family.number(), libc::IPPROTO_TCP as u8, extensions, 0]);
+        bytes.extend_from_slice(&self.states.to_ne_bytes());
+        bytes.resize(HEADER + REQUEST, 0);
+        if let Some(filter) = filter {
+            bytes.extend_from_slice(&((ATTRIBUTE + filter.len()) as u16).to_ne_bytes());
+            bytes.extend_from_slice(&ATTR_BYTECODE.to_ne_bytes());
+            bytes.extend_from_slice(&filter);
+        }
+        bytes
+    }
+}
+
+/// Bytecode for `low <= own port && own port <= high`: each comparison is an operation and a second one that
+/// holds the port. Going on exactly to the end accepts; going past it rejects.
+fn port_filter(low: u16, high: u16) -> [u8; 16] {
+    let mut code = [0; 16];
+    for (at, operation, port) in [(0, BYTECODE_SOURCE_AT_LEAST, low), (8, BYTECODE_SOURCE_AT_MOST, high)] {
+        let reject = (code.len() - at + 4) as u16;
+        code[at] = operation;
+        code[at + 1] = 8;
+        code[at + 2..at + 4].copy_from_slice(&reject.to_ne_bytes());
+        code[at + 6..at + 8].copy_from_slice(&port.to_ne_bytes());
+    }
+    code
+}
+
+/// One socket of a dump. An IPv4 address is one even where an IPv6 socket uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Own address and port.
+    pub(super) own: SocketAddr,
+    /// Remote address and port.
+    pub(super) remote: SocketAddr,
+    /// Identifies the socket for as long as the host is up.
+    pub(super) cookie: u64,
+    /// For a listener: connections in its accept queue.
+    pub(super) queued: u32,
+    /// For a listener: the limit of its queues.
+    pub(super) backlog: u32,
+    /// Inode of the socket; 0 where no file is left of it.
+    pub(super) inode: u32,
+    /// Drops of the socket (`sk_drops`), if asked for and known.
+    pub(super) drops: Option<u32>,
+    /// Id of its cgroup, where the kernel tells (5.8 and later).
+    pub(super) cgroup: Option<u64>,
+}
+
+/// How far a dump is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There is more to receive.
+    More,
+    /// That was all.
+    Done,
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WireError {
+    /// The kernel refused, with an errno.
+    #[error("the kernel refused: {}", std::io::Error::from_raw_os_error(*.0))]
+    Refused(i32),
+    /// The bytes are not a netlink answer.
+    #[error("a {0} is cut short or malformed")]
+    Malformed(&'static str),
+}
+
+/// Reads one datagram of an answer and hands each socket to `each`. Messages of another sequence are what
+/// is left of a dump that was given up, and are passed over.
+pub(super) fn decode(
+    mut bytes: &[u8],
+    sequence: u32,
+    each: &mut dyn FnMut(&Entry),
+) -> Result<Progress, WireError> {
+    while !bytes.is_empty() {
+        let (length, kind, of) = (|| Some((u32_at(bytes, 0)? as usize, u16_at(bytes, 4)?, u32_at(bytes, 8)?)))()
+            .ok_or(WireError::Malformed("netlink header"))?;
+        let body = bytes.get(HEADER..length).ok_or(WireError::Malformed("netlink message"))?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        if of != sequence {
+            continue;
+        }
+        match kind {
+            NLMSG_NOOP => {}
+            NLMSG_DONE => {
+                return match u32_at(body, 0).map_or(0, |status| status as i32) {
+                    0.. => Ok(Progress::Done),
+                    errno => Err(WireError::Refused(errno.saturating_neg())),
+                };
+            }
+            NLMSG_ERROR => {
+                let errno = u32_at(body, 0).ok_or(WireError::Malformed("netlink error"))? as i32;
+                return Err(WireError::Refused(errno.saturating_neg()));
+            }
+            SOCK_DIAG_BY_FAMILY => each(&entry(body)?),
+            _ => return Err(WireError::Malformed("netlink message type")),
+        }
+    }
+    Ok(Progress::More)
+}
+
+/// One `inet_diag_msg` and its attributes.
+fn entry(body: &[u8]) -> Result<Entry, WireError> {
+    let fixed = body.first_chunk::<MESSAGE>().ok_or(WireError::Malformed("inet_diag message"))?;
+    let family = fixed[0];
+    let address = |at: usize| match i32::from(family) {
+        libc::AF_INET => fixed[at..].first_chunk::<4>().map(|octets| IpAddr::V4(Ipv4Addr::from(*octets))),
+        libc::AF_INET6 => {
+            fixed[at..].first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets).to_canonical())
+        }
+        _ => None,
+    };
+    let port = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let word = |at: usize| u32::from_ne_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let (Some(own), Some(remote)) = (address(8), address(24)) else {
+        return Err(WireError::Malformed("address family"));
+    };
+    let mut entry = Entry {
+        own: SocketAddr::new(own, port(4)),
+        remote: SocketAddr::new(remote, port(6)),
+        cookie: u64::from(word(44)) | u64::from(word(48)) << 32,
+        queued: word(56),
+        backlog: word(60),
+        inode: word(68),
+        drops: None,
+        cgroup: None,
+    };
+    let mut attributes = &body[MESSAGE..];
+    while !attributes.is_empty() {
+        let malformed = WireError::Malformed("inet_diag attribute");
+        let length = usize::from(u16_at(attributes, 0).ok_or(malformed)?);
+        let kind = u16_at(attributes, 2).ok_or(malformed)?;
+        let value = attributes.get(ATTRIBUTE..length).ok_or(malformed)?;
+        match kind {
+            // Kernels before the drops were added send fewer words.
+            ATTR_SKMEMINFO => entry.drops = u32_at(value, SKMEMINFO_DROPS * 4),
+            ATTR_CGROUP_ID => {
+                entry.cgroup = Some(u64::from_ne_bytes(*value.first_chunk().ok_or(malformed)?));
+            }
+            _ => {}
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(entry)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_ne_bytes(*bytes))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests;

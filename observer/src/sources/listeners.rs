@@ -1,0 +1,187 @@
+//! The listeners of each namespace, through sock_diag: how full each accept queue is, and what was dropped.
+//!
+//! A dump of the state LISTEN alone stays cheap whatever the number of connections: the kernel keeps
+//! listeners in a table of their own.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+
+use observer_common::Signal;
+
+use super::{
+    Clock, Samples, Source, Window,
+    error::{Problems, SourceError},
+    inet_diag::{Entry, Family, Query, states},
+    sock_diag::Datagram,
+    world::{Listener, Namespace, World},
+};
+use crate::core::{frame::Resource, subject::Subject};
+
+/// Reads the namespaces whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    datagram: Datagram,
+    entries: Vec<Entry>,
+    drops: HashMap<u32, Drops>,
+}
+
+impl Source for Listeners {
+    fn name(&self) -> &'static str {
+        "listeners"
+    }
+
+    fn due(&self, _now_ns: u64, world: &World) -> bool {
+        world.namespaces.iter().any(|namespace| namespace.due)
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        let mut changes = 0;
+        for namespace in world.due_namespaces() {
+            if let Err(problem) = &namespace.diag {
+                problems.note(SourceError::SockDiag { netns: namespace.id, problem: problem.clone() });
+                continue;
+            }
+            let (window, outcome) = Window::around(clock, || self.dump(namespace));
+            if let Err(error) = outcome {
+                // What is left of the dump would spoil the next one; a new socket is opened in its time.
+                namespace.diag = Err(error.to_string());
+                problems.note(error);
+                continue;
+            }
+            if self.tell(namespace, window, out) {
+                changes += 1;
+            }
+        }
+        world.listener_changes += changes;
+        self.drops.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
+        problems.finish()
+    }
+}
+
+impl Listeners {
+    /// Asks for all listeners of a namespace.
+    fn dump(&mut self, namespace: &mut Namespace) -> Result<(), SourceError> {
+        let Ok(diag) = &mut namespace.diag else { return Ok(()) };
+        self.entries.clear();
+        for family in Family::BOTH {
+            let query = Query { family, states: states::LISTEN, with_drops: true, own_port: None };
+            let entries = &mut self.entries;
+            diag.short
+                .dump(query, &mut self.datagram, &mut |entry| entries.push(*entry))
+                .map_err(|error| SourceError::SockDiag { netns: namespace.id, problem: error.to_string() })?;
+        }
+        Ok(())
+    }
+
+    /// Tells what the dump gave. Says whether a listener appeared or was closed.
+    fn tell(&mut self, namespace: &mut Namespace, window: Window, out: &mut Samples<'_>) -> bool {
+        let drops = self.drops.entry(namespace.id).or_default();
+        drops.update(&self.entries, window);
+        let groups = group(&self.entries);
+        for (address, group) in &groups {
+            let subject =
+                Subject { cgroup: group.listener.cgroup, ..Subject::listener(namespace.id, *address) };
+            let by = group.listener.limit_set_by(namespace.sysctls.somaxconn);
+            out.usage(Resource::AcceptQueue, &subject, group.used, Some((group.limit, by)), window);
+            if let Some(total) = drops.totals.get(address) {
+                // A listener that was not there at the dump before had dropped nothing then.
+                if let Some(before) = total.born {
+                    out.signal(Signal::ListenDrop, &subject, 0, before);
+                }
+                out.signal(Signal::ListenDrop, &subject, total.count, window);
+            }
+        }
+        for (address, listener) in &namespace.listeners {
+            if groups.get(address).is_none_or(|group| group.listener.cgroup != listener.cgroup) {
+                let subject =
+                    Subject { cgroup: listener.cgroup, ..Subject::listener(namespace.id, *address) };
+                out.usage_ends(Resource::AcceptQueue, &subject, 0, window);
+                out.usage_ends(Resource::SynQueue, &subject, 0, window);
+                out.signal_ends(Signal::ListenDrop, &subject);
+            }
+        }
+        let listeners = groups.into_iter().map(|(address, group)| (address, group.listener)).collect();
+        let changed = namespace.listeners != listeners;
+        namespace.listeners = listeners;
+        changed
+    }
+}
+
+/// All sockets that listen on one address.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Group {
+    /// Of the fullest one.
+    used: u64,
+    /// Of the fullest one.
+    limit: u64,
+    listener: Listener,
+}
+
+/// Puts together the sockets of each address.
+fn group(entries: &[Entry]) -> BTreeMap<SocketAddr, Group> {
+    let mut groups: BTreeMap<SocketAddr, Group> = BTreeMap::new();
+    for entry in entries {
+        let (used, limit) = (u64::from(entry.queued), u64::from(entry.backlog));
+        let group = groups.entry(entry.own).or_default();
+        let first = group.listener.inodes.is_empty();
+        // used/limit of this one against the fullest so far; a limit of 0 admits one.
+        if first || used * (group.limit + 1) > group.used * (limit + 1) {
+            (group.used, group.limit) = (used, limit);
+        }
+        if first {
+            group.listener.cgroup = entry.cgroup;
+        } else if group.listener.cgroup != entry.cgroup {
+            group.listener.cgroup = None;
+        }
+        group.listener.inodes.insert(entry.inode);
+        group.listener.backlog += limit;
+    }
+    groups
+}
+
+/// Drops of the listeners of a namespace, added up over the sockets that an address had one after another.
+///
+/// Each socket counts for itself and takes its count along when it is closed, so a sum over those that are
+/// open would fall and rise. Cookies tell a socket from a later one.
+#[derive(Debug, Default)]
+struct Drops {
+    /// Per socket, as it was read last.
+    sockets: HashMap<u64, u32>,
+    totals: HashMap<SocketAddr, Total>,
+    /// The dump before.
+    latest: Option<Window>,
+}
+
+/// Drops of one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Total {
+    count: u64,
+    /// The last dump without this address, at the first one with it.
+    born: Option<Window>,
+}
+
+impl Drops {
+    /// Takes in a dump.
+    fn update(&mut self, entries: &[Entry], window: Window) {
+        let mut seen = HashMap::with_capacity(entries.len());
+        for total in self.totals.values_mut() {
+            total.born = None;
+        }
+        for entry in entries {
+            let Some(drops) = entry.drops else { continue };
+            // The count is 32 bits wide and runs over.
+            let more = drops.wrapping_sub(self.sockets.get(&entry.cookie).copied().unwrap_or(0));
+            let total = self.totals.entry(entry.own).or_insert(Total { count: 0, born: self.latest });
+            total.count += u64::from(more);
+            seen.insert(entry.cookie, drops);
+        }
+        let addresses: HashSet<SocketAddr> = entries.iter().map(|entry| entry.own).collect();
+        self.totals.retain(|address, _| addresses.contains(address));
+        self.sockets = seen;
+        self.latest = Some(window);
+    }
+}
+
+#[cfg(test)]
+mod tests;

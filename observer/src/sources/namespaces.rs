@@ -1,0 +1,247 @@
+//! The network namespaces: which there are, through which process each is read, and whose turn it is.
+//!
+//! Counters come from `/proc/PID/net`, through any process that lives there. sock_diag answers for the
+//! namespace that its socket was opened in, so that takes a visit, done by a thread that ends with it: the
+//! namespace of observer's own threads never changes. An open socket keeps its namespace alive, so it is
+//! closed as soon as no process of the namespace is left, which is checked at every tick.
+
+use std::{collections::BTreeMap, fs, fs::File, io, os::unix::fs::MetadataExt, thread};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::{
+    Clock, Pace, Samples, Source,
+    error::{Problems, SourceError},
+    sock_diag::DiagSocket,
+    world::{Diag, Namespace, World},
+};
+
+/// While there are no more than this, all are read at every tick.
+const FEW: usize = 4;
+/// Namespaces with listeners or traffic that are read at one tick, at most.
+const MOST_BUSY: usize = 16;
+/// Others that are read at one tick, at most.
+const MOST_IDLE: usize = 4;
+/// Traffic is recent for this long.
+const ACTIVE_NS: u64 = 2_000_000_000;
+/// How often a namespace without listeners and traffic is read.
+const IDLE_NS: u64 = 500_000_000;
+/// Namespaces that are followed at all.
+const MOST: usize = 1_024;
+
+/// Keeps [`World::namespaces`].
+#[derive(Debug, Default)]
+pub(super) struct Namespaces {
+    /// [`World::process_changes`] at the last look.
+    seen: Option<u64>,
+    /// Where the turn of the busy ones begins when there are too many for one tick.
+    turn: usize,
+    retry: Retry,
+}
+
+/// When to try again what was refused.
+#[derive(Debug)]
+struct Retry(Pace);
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self(Pace::every_ms(10_000))
+    }
+}
+
+impl Source for Namespaces {
+    fn name(&self) -> &'static str {
+        "namespaces"
+    }
+
+    fn due(&self, _now_ns: u64, _world: &World) -> bool {
+        true
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, _out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        let now_ns = clock();
+        if world.namespaces.is_empty() {
+            let id = problems.check(id_of(world.own_pid));
+            // Without an id of its own the namespace could not be named; 0 is nobody's.
+            world.namespaces.push(Namespace::new(id.unwrap_or(0), world.own_pid, true));
+        }
+        revalidate(world);
+        if self.seen.replace(world.process_changes) != Some(world.process_changes) {
+            discover(world);
+        }
+        let retry = self.retry.0.is_due(now_ns);
+        if retry {
+            self.retry.0.ran(now_ns, 0);
+        }
+        for namespace in &mut world.namespaces {
+            if namespace.diag.is_err() && (retry || namespace.read_ns == 0) {
+                namespace.diag = open_diag(namespace).map_err(|error| {
+                    let text = error.to_string();
+                    problems.note(error);
+                    text
+                });
+            }
+        }
+        self.take_turns(world, now_ns);
+        problems.finish()
+    }
+}
+
+impl Namespaces {
+    /// Decides which namespaces are read at this tick.
+    fn take_turns(&mut self, world: &mut World, now_ns: u64) {
+        let count = world.namespaces.len();
+        let (mut busy, mut idle) = (0, 0);
+        let first = self.turn;
+        for step in 0..count {
+            let at = (first + step) % count;
+            let generator = |pid| world.generator.contains(&pid);
+            let Some(namespace) = world.namespaces.get_mut(at) else { continue };
+            let is_busy = namespace.own
+                || generator(namespace.pid)
+                || !namespace.listeners.is_empty()
+                || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
+            namespace.due = if count <= FEW {
+                true
+            } else if is_busy {
+                busy += 1;
+                busy <= MOST_BUSY
+            } else if now_ns.saturating_sub(namespace.read_ns) >= IDLE_NS {
+                idle += 1;
+                idle <= MOST_IDLE
+            } else {
+                false
+            };
+            if namespace.due {
+                namespace.read_ns = now_ns.max(1);
+                self.turn = (at + 1) % count;
+            }
+        }
+    }
+}
+
+/// Looks whether the process that stands for each namespace still lives there; if not, another one does.
+fn revalidate(world: &mut World) {
+    let World { namespaces, processes, .. } = world;
+    namespaces.retain_mut(|namespace| {
+        let lives_there = |pid| id_of(pid).is_ok_and(|id| id == namespace.id);
+        if namespace.own || lives_there(namespace.pid) {
+            return true;
+        }
+        let mut others = processes.iter().filter(|(_, process)| process.netns == Some(namespace.id));
+        let other = others.find(|(pid, _)| lives_there(**pid));
+        if let Some((pid, _)) = other {
+            namespace.pid = *pid;
+        }
+        other.is_some()
+    });
+}
+
+/// Adds the namespaces that processes have been seen in.
+fn discover(world: &mut World) {
+    let mut found = BTreeMap::new();
+    for (pid, process) in &world.processes {
+        if let Some(id) = process.netns {
+            found.entry(id).or_insert(*pid);
+        }
+    }
+    for namespace in &world.namespaces {
+        found.remove(&namespace.id);
+    }
+    let room = MOST.saturating_sub(world.namespaces.len());
+    world.namespaces.extend(found.into_iter().take(room).map(|(id, pid)| Namespace::new(id, pid, false)));
+}
+
+/// Opens the sockets for asking inside a namespace.
+fn open_diag(namespace: &Namespace) -> Result<Diag, SourceError> {
+    let open = || Ok(Diag { short: DiagSocket::open()?, long: Some(DiagSocket::open()?) });
+    let opened: io::Result<Diag> =
+        if namespace.own { open() } else { inside(namespace.id, namespace.pid, open)? };
+    opened.map_err(|error| SourceError::SockDiag {
+        netns: namespace.id,
+        problem: format!("cannot open a socket: {error}"),
+    })
+}
+
+/// The network namespace of a process.
+pub(super) fn id_of(pid: u32) -> Result<u32, SourceError> {
+    let file = format!("/proc/{pid}/ns/net");
+    let target = fs::read_link(&file).map_err(|error| SourceError::Unreadable { file: file.clone(), error })?;
+    parse_id(&target.to_string_lossy()).map_err(|problem| SourceError::malformed(file, problem))
+}
+
+/// The number in `net:[4026531840]`.
+fn parse_id(target: &str) -> Result<u32, String> {
+    target
+        .strip_prefix("net:[")
+        .and_then(|rest| rest.strip_suffix(']'))
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| format!("`{}` does not name a network namespace", super::text::shorten(target)))
+}
+
+/// Does `work` inside the network namespace of `pid`, on a thread of its own.
+pub(super) fn inside<T: Send>(
+    netns: u32,
+    pid: u32,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, SourceError> {
+    let refused = |error: io::Error| SourceError::Enter { netns, pid, error };
+    let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(refused)?;
+    if namespace.metadata().map_err(refused)?.ino() != u64::from(netns) {
+        return Err(refused(io::Error::from(io::ErrorKind::NotFound)));
+    }
+    thread::scope(|scope| {
+        let visit = || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
+            Ok(work())
+        };
+        let thread = thread::Builder::new().name("netns visit".into()).stack_size(256 * 1024);
+        let visit = thread.spawn_scoped(scope, visit).map_err(refused)?;
+        visit.join().unwrap_or_else(|_| Err(io::Error::other("the visiting thread failed"))).map_err(refused)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::world::Process;
+
+    #[test]
+    fn the_link_names_the_namespace() {
+        assert_eq!(parse_id("net:[4026531840]"), Ok(4_026_531_840));
+        for damaged in ["", "net:[]", "net:[-1]", "net:[4026531840", "mnt:[4026531840]", "net:[99999999999]"] {
+            assert!(parse_id(damaged).is_err(), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn namespaces_come_from_processes_and_only_once() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(7, 1, true));
+        for (pid, netns) in [(1, Some(7)), (2, Some(8)), (3, Some(8)), (4, None)] {
+            world.processes.insert(pid, Process { netns, ..Process::default() });
+        }
+        discover(&mut world);
+        discover(&mut world);
+        let found: Vec<_> = world.namespaces.iter().map(|n| (n.id, n.pid, n.own)).collect();
+        assert_eq!(found, [(7, 1, true), (8, 2, false)]);
+    }
+
+    #[test]
+    fn with_many_namespaces_a_tick_reads_a_bounded_number_and_all_get_their_turn() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(0, 1, true));
+        for id in 1..100 {
+            let mut namespace = Namespace::new(id, id, false);
+            namespace.active_ns = u64::MAX;
+            world.namespaces.push(namespace);
+        }
+        let mut source = Namespaces::default();
+        for tick in 1..=7_u64 {
+            source.take_turns(&mut world, tick * 100_000_000);
+            assert_eq!(world.due_namespaces().count(), MOST_BUSY);
+        }
+        assert!(world.namespaces.iter().all(|namespace| namespace.read_ns > 0));
+    }
+}

@@ -1,0 +1,241 @@
+//! Local ports in use towards each destination, through sock_diag.
+//!
+//! What runs out is the pairs of a port with one (source, destination, destination port), TIME_WAIT included.
+//! A dump of every socket takes long where there are many, so it is received over as many ticks as it needs,
+//! a little at each; rests follow that keep its share of the time low; and where `sockstat` shows few sockets
+//! it is left out.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use super::{
+    Clock, Pace, Samples, Source, Window,
+    error::{Problems, SourceError},
+    inet_diag::{Family, Progress, Query, states},
+    sock_diag::{Datagram, DiagError, DiagSocket},
+    world::{Namespace, World},
+};
+use crate::core::{frame::Resource, subject::Subject};
+
+/// Receiving takes at most this long per tick.
+const BUDGET_NS: u64 = 2_000_000;
+/// Destinations that are told even if they use less than one in [`SMALL_SHARE`] of the range.
+const TOP: usize = 20;
+/// A destination that uses at least one in this many of the range is always told.
+const SMALL_SHARE: u64 = 100;
+/// Destinations that are told at all.
+const MOST: usize = 200;
+/// Fewer sockets than this are not worth a dump.
+const HARDLY_ANY: u64 = 64;
+
+/// Own address and destination of the connecting side.
+type Pair = (IpAddr, SocketAddr);
+
+/// One namespace after the other, then a rest.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pace: Pace,
+    datagram: Datagram,
+    started_ns: u64,
+    busy_ns: u64,
+    waiting: VecDeque<u32>,
+    dump: Option<Dump>,
+    told: HashMap<u32, HashSet<Pair>>,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            pace: Pace::every_ms(1_000).at_most_one_in(200),
+            datagram: Datagram::default(),
+            started_ns: 0,
+            busy_ns: 0,
+            waiting: VecDeque::new(),
+            dump: None,
+            told: HashMap::new(),
+        }
+    }
+}
+
+/// A dump that is under way.
+#[derive(Debug)]
+struct Dump {
+    netns: u32,
+    /// Taken from the namespace, so that nobody else can ask or replace it meanwhile.
+    socket: DiagSocket,
+    before_ns: u64,
+    range: (u16, u16),
+    limit: u64,
+    /// Ports of listeners, whose connections are of the accepting side.
+    accepting: BTreeSet<u16>,
+    /// Families that are still to be asked for.
+    families: VecDeque<Family>,
+    /// Whether an answer is under way.
+    asked: bool,
+    in_use: HashMap<Pair, u64>,
+}
+
+impl Source for Ports {
+    fn name(&self) -> &'static str {
+        "ports"
+    }
+
+    fn due(&self, now_ns: u64, _world: &World) -> bool {
+        self.is_under_way() || self.pace.is_due(now_ns)
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        let began_ns = clock();
+        if !self.is_under_way() {
+            (self.started_ns, self.busy_ns) = (began_ns, 0);
+            self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
+            self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
+        }
+        while clock().saturating_sub(began_ns) < BUDGET_NS {
+            let Some(mut dump) = self.dump.take().or_else(|| self.next(world, clock)) else { break };
+            let Some(namespace) = world.namespaces.iter_mut().find(|n| n.id == dump.netns) else { continue };
+            match dump.advance(&mut self.datagram) {
+                Ok(Progress::More) => self.dump = Some(dump),
+                Ok(Progress::Done) => {
+                    let socket = self.tell(dump, clock(), out);
+                    if let Ok(diag) = &mut namespace.diag {
+                        diag.long = Some(socket);
+                    }
+                }
+                Err(error) => {
+                    let problem = error.to_string();
+                    namespace.diag = Err(problem.clone());
+                    problems.note(SourceError::SockDiag { netns: dump.netns, problem });
+                }
+            }
+        }
+        self.busy_ns += clock().saturating_sub(began_ns);
+        if !self.is_under_way() {
+            self.pace.ran(self.started_ns, self.busy_ns);
+        }
+        problems.finish()
+    }
+}
+
+impl Ports {
+    fn is_under_way(&self) -> bool {
+        self.dump.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Whether a namespace may hold enough sockets to tell of, or did at the last dump.
+    fn is_worth_it(&self, namespace: &Namespace) -> bool {
+        let Some(ports) = namespace.sysctls.free_ports else { return false };
+        namespace.tcp_sockets.is_none_or(|sockets| sockets >= HARDLY_ANY.max(ports / SMALL_SHARE))
+            || self.told.get(&namespace.id).is_some_and(|told| !told.is_empty())
+    }
+
+    /// Begins with the next namespace.
+    fn next(&mut self, world: &mut World, clock: Clock<'_>) -> Option<Dump> {
+        while let Some(id) = self.waiting.pop_front() {
+            let Some(namespace) = world.namespaces.iter_mut().find(|n| n.id == id) else { continue };
+            let (Some(range), Some(limit)) = (namespace.sysctls.port_range, namespace.sysctls.free_ports) else {
+                continue;
+            };
+            let Some(socket) = namespace.diag.as_mut().ok().and_then(|diag| diag.long.take()) else { continue };
+            return Some(Dump {
+                netns: id,
+                socket,
+                before_ns: clock(),
+                range,
+                limit,
+                accepting: namespace.listeners.keys().map(SocketAddr::port).collect(),
+                families: Family::BOTH.into(),
+                asked: false,
+                in_use: HashMap::new(),
+            });
+        }
+        None
+    }
+
+    /// Tells what a finished dump gave, and gives its socket back.
+    fn tell(&mut self, dump: Dump, after_ns: u64, out: &mut Samples<'_>) -> DiagSocket {
+        let window = Window { before_ns: dump.before_ns, after_ns };
+        let told = self.told.entry(dump.netns).or_default();
+        let chosen = choose(&dump.in_use, dump.limit, told);
+        let subject = |(source, destination): &Pair| Subject {
+            source: Some(*source),
+            destination: Some(*destination),
+            ..Subject::namespace(dump.netns)
+        };
+        let limit = Some((dump.limit, "net.ipv4.ip_local_port_range"));
+        for pair in &chosen {
+            let used = dump.in_use.get(pair).copied().unwrap_or(0);
+            out.usage(Resource::EphemeralPorts, &subject(pair), used, limit, window);
+        }
+        for pair in told.difference(&chosen) {
+            let used = dump.in_use.get(pair).copied().unwrap_or(0);
+            out.usage_ends(Resource::EphemeralPorts, &subject(pair), used, window);
+        }
+        *told = chosen;
+        dump.socket
+    }
+}
+
+impl Dump {
+    /// Asks, or receives one datagram of the answer.
+    fn advance(&mut self, datagram: &mut Datagram) -> Result<Progress, DiagError> {
+        let Some(family) = self.families.front() else { return Ok(Progress::Done) };
+        if !self.asked {
+            self.socket.request(Query {
+                family: *family,
+                states: states::HOLDS_PORT,
+                with_drops: false,
+                own_port: Some(self.range),
+            })?;
+            self.asked = true;
+        }
+        let (in_use, accepting) = (&mut self.in_use, &self.accepting);
+        let progress = self.socket.receive(datagram, &mut |entry| {
+            if !accepting.contains(&entry.own.port()) {
+                *in_use.entry((entry.own.ip(), entry.remote)).or_default() += 1;
+            }
+        })?;
+        if progress == Progress::Done {
+            self.asked = false;
+            self.families.pop_front();
+        }
+        Ok(if self.families.is_empty() { Progress::Done } else { Progress::More })
+    }
+}
+
+/// The pairs worth telling: all that use a share of the range, and the largest of the others. Among equals
+/// those stay that were told before.
+fn choose(in_use: &HashMap<Pair, u64>, limit: u64, told: &HashSet<Pair>) -> HashSet<Pair> {
+    let mut pairs: Vec<(&Pair, u64)> = in_use.iter().map(|(pair, used)| (pair, *used)).collect();
+    pairs.sort_unstable_by_key(|(pair, used)| (std::cmp::Reverse(*used), !told.contains(pair), **pair));
+    let large = pairs.iter().take_while(|(_, used)| used.saturating_mul(SMALL_SHARE) >= limit).count();
+    pairs.into_iter().take(large.clamp(TOP, MOST)).map(|(pair, _)| *pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(port: u16) -> Pair {
+        (IpAddr::from([127, 0, 0, 1]), SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[test]
+    fn the_large_ones_are_all_told_and_of_the_small_ones_the_largest() {
+        let small: HashMap<Pair, u64> = (0..100).map(|port| (pair(port), u64::from(port))).collect();
+        let chosen = choose(&small, 28_232, &HashSet::new());
+        assert_eq!(chosen, (80..100).map(pair).collect());
+        let large: HashMap<Pair, u64> = (0..100).map(|port| (pair(port), 300)).collect();
+        assert_eq!(choose(&large, 28_232, &HashSet::new()).len(), 100);
+        let many: HashMap<Pair, u64> = (0..1_000).map(|port| (pair(port), 300)).collect();
+        assert_eq!(choose(&many, 28_232, &HashSet::new()).len(), MOST);
+    }
+
+    #[test]
+    fn among_equals_those_told_before_stay() {
+        let equal: HashMap<Pair, u64> = (0..100).map(|port| (pair(port), 1)).collect();
+        let told: HashSet<Pair> = (40..60).map(pair).collect();
+        assert_eq!(choose(&equal, 28_232, &told), told);
+    }
+}

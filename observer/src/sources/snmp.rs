@@ -1,0 +1,97 @@
+//! `/proc/PID/net/snmp`: the connections of a namespace, opened, accepted and standing.
+
+use observer_common::Signal;
+
+use super::{
+    Clock, Samples, Source, Window,
+    error::{Problems, SourceError},
+    text,
+    world::World,
+};
+use crate::core::{frame::Resource, subject::Subject};
+
+/// Reads the namespaces whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Snmp {
+    buffer: Vec<u8>,
+}
+
+impl Source for Snmp {
+    fn name(&self) -> &'static str {
+        "snmp"
+    }
+
+    fn due(&self, _now_ns: u64, world: &World) -> bool {
+        world.namespaces.iter().any(|namespace| namespace.due)
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        for namespace in world.due_namespaces() {
+            let file = namespace.file("snmp");
+            let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
+            let Some(text) = problems.check(text) else { continue };
+            let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
+            let Some(tcp) = problems.check(parsed) else { continue };
+            let subject = Subject::namespace(namespace.id);
+            let opened = out.signal(Signal::ConnectAttempt, &subject, tcp.opened, window);
+            let accepted = out.signal(Signal::ConnectionAccepted, &subject, tcp.accepted, window);
+            out.usage(Resource::Connections, &subject, tcp.established, None, window);
+            if opened || accepted {
+                namespace.active_ns = window.after_ns;
+            }
+        }
+        problems.finish()
+    }
+}
+
+/// What is of interest in section Tcp.
+#[derive(Debug, PartialEq, Eq)]
+struct Tcp {
+    opened: u64,
+    accepted: u64,
+    established: u64,
+}
+
+/// Reads section Tcp.
+fn parse(text: &str) -> Result<Tcp, String> {
+    let [opened, accepted, established] = text::columns(text, "Tcp", ["ActiveOpens", "PassiveOpens", "CurrEstab"])?;
+    Ok(Tcp {
+        opened: opened.ok_or("has no column ActiveOpens")?,
+        accepted: accepted.ok_or("has no column PassiveOpens")?,
+        established: established.ok_or("has no column CurrEstab")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A column that is not asked for may be negative, as MaxConn is.
+    const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\n\
+        Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab\n\
+        Tcp: 1 200 120000 -1 300 200 4 5 17\nUdp: InDatagrams\nUdp: 9\n";
+
+    #[test]
+    fn connections_are_read() {
+        assert_eq!(parse(SNMP), Ok(Tcp { opened: 300, accepted: 200, established: 17 }));
+    }
+
+    #[test]
+    fn every_cut_of_the_values_is_an_error() {
+        let end = SNMP.find("\nUdp").expect("the next section");
+        for end in 0..=end {
+            assert!(parse(&SNMP[..end]).is_err(), "{:?}", &SNMP[..end]);
+        }
+        assert!(parse(&SNMP[..end + 1]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(Tcp:|[ A-Za-z0-9\n-]|\\PC){0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

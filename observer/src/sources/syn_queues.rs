@@ -1,0 +1,134 @@
+//! Half-open requests per listener, through sock_diag.
+//!
+//! The kernel keeps them in the table of all connections, so asking for them walks that whole table, and
+//! how often that happens follows from how long it takes.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use super::{
+    Clock, Pace, Samples, Source, Window,
+    error::{Problems, SourceError},
+    inet_diag::{Family, Query, states},
+    sock_diag::Datagram,
+    world::{Listener, Namespace, World},
+};
+use crate::core::{frame::Resource, subject::Subject};
+
+/// Reads the namespaces that have listeners.
+#[derive(Debug)]
+pub(super) struct SynQueues {
+    pace: Pace,
+    datagram: Datagram,
+    /// Requests per own address, as the dump shows them.
+    requests: BTreeMap<SocketAddr, u64>,
+}
+
+impl Default for SynQueues {
+    fn default() -> Self {
+        let pace = Pace::every_ms(100).at_most_one_in(400);
+        Self { pace, datagram: Datagram::default(), requests: BTreeMap::new() }
+    }
+}
+
+impl Source for SynQueues {
+    fn name(&self) -> &'static str {
+        "syn_queues"
+    }
+
+    fn due(&self, now_ns: u64, world: &World) -> bool {
+        self.pace.is_due(now_ns) && world.namespaces.iter().any(|namespace| !namespace.listeners.is_empty())
+    }
+
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+        let mut problems = Problems::default();
+        let started_ns = clock();
+        for namespace in world.due_namespaces().filter(|namespace| !namespace.listeners.is_empty()) {
+            let (window, outcome) = Window::around(clock, || self.dump(namespace));
+            if let Err(error) = outcome {
+                namespace.diag = Err(error.to_string());
+                problems.note(error);
+                continue;
+            }
+            let requests = assign(&self.requests, &namespace.listeners);
+            for (address, listener) in &namespace.listeners {
+                let subject =
+                    Subject { cgroup: listener.cgroup, ..Subject::listener(namespace.id, *address) };
+                let used = requests.get(address).copied().unwrap_or(0);
+                let by = listener.limit_set_by(namespace.sysctls.somaxconn);
+                out.usage(Resource::SynQueue, &subject, used, Some((listener.backlog, by)), window);
+            }
+        }
+        self.pace.ran(started_ns, clock().saturating_sub(started_ns));
+        problems.finish()
+    }
+}
+
+impl SynQueues {
+    /// Counts the requests of a namespace. Their family is that of their listener, whatever the client's.
+    fn dump(&mut self, namespace: &mut Namespace) -> Result<(), SourceError> {
+        self.requests.clear();
+        let Namespace { id, diag: Ok(diag), listeners, .. } = namespace else { return Ok(()) };
+        for family in Family::BOTH {
+            let has_any = listeners.keys().any(|address| match address.ip() {
+                IpAddr::V4(_) => family == Family::V4,
+                IpAddr::V6(_) => family == Family::V6,
+            });
+            if !has_any {
+                continue;
+            }
+            let query = Query { family, states: states::SYN_RECV, with_drops: false, own_port: None };
+            let requests = &mut self.requests;
+            diag.short
+                .dump(query, &mut self.datagram, &mut |entry| *requests.entry(entry.own).or_default() += 1)
+                .map_err(|error| SourceError::SockDiag { netns: *id, problem: error.to_string() })?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives each request to the listener that the kernel would choose: of the same address, else of any address
+/// of its family, else of any IPv6 address, which takes IPv4 too.
+fn assign(
+    requests: &BTreeMap<SocketAddr, u64>,
+    listeners: &BTreeMap<SocketAddr, Listener>,
+) -> BTreeMap<SocketAddr, u64> {
+    let mut assigned = BTreeMap::new();
+    for (own, count) in requests {
+        let any = match own.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let candidates = [own.ip(), any, IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let listener = candidates
+            .into_iter()
+            .map(|address| SocketAddr::new(address, own.port()))
+            .find(|address| listeners.contains_key(address));
+        if let Some(listener) = listener {
+            *assigned.entry(listener).or_default() += count;
+        }
+    }
+    assigned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_request_belongs_to_the_most_specific_listener() {
+        let listeners = ["10.0.0.1:80", "0.0.0.0:80", "[::]:80", "[::]:443"];
+        let listeners = listeners.map(|text| (address(text), Listener::default())).into();
+        let requests = [("10.0.0.1:80", 3), ("10.0.0.2:80", 4), ("[fd00::1]:80", 5), ("10.0.0.1:443", 6), ("10.0.0.1:22", 7)];
+        let requests = requests.map(|(text, count)| (address(text), count)).into();
+        let assigned = assign(&requests, &listeners);
+        let expected = [("10.0.0.1:80", 3), ("0.0.0.0:80", 4), ("[::]:80", 5), ("[::]:443", 6)];
+        assert_eq!(assigned, expected.map(|(text, count)| (address(text), count)).into());
+    }
+}

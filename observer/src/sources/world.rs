@@ -1,0 +1,184 @@
+//! What the sources know of the host between two reads: its network namespaces, listeners and processes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use super::sock_diag::DiagSocket;
+
+/// Everything that one source learns and another one needs.
+#[derive(Debug, Default)]
+pub struct World {
+    /// observer itself.
+    pub(super) own_pid: u32,
+    /// Root of the observed command.
+    pub(super) command: Option<u32>,
+    /// The observed command's tree, as far as it is alive.
+    pub(super) generator: BTreeSet<u32>,
+    /// Processes that matter for another reason: they were refused something.
+    pub(super) noted: BTreeSet<u32>,
+    /// Every process that can be seen.
+    pub(super) processes: BTreeMap<u32, Process>,
+    /// Rises whenever a process appears, ends or changes its network namespace.
+    pub(super) process_changes: u64,
+    /// The network namespaces, observer's own first.
+    pub(super) namespaces: Vec<Namespace>,
+    /// Processes that hold a listener, and which ones.
+    pub(super) owners: BTreeMap<u32, BTreeSet<(u32, SocketAddr)>>,
+    /// Rises whenever a listener appears or is closed.
+    pub(super) listener_changes: u64,
+    /// Limits that hold for the whole host.
+    pub(super) host: HostLimits,
+    /// Where the cgroup2 file system is, if it is mounted.
+    pub(super) cgroups: Option<CgroupMount>,
+}
+
+impl World {
+    /// The processes that matter: those that listen, the observed command's tree, and those noted.
+    pub(super) fn processes_of_interest(&self) -> BTreeSet<u32> {
+        self.owners.keys().chain(&self.generator).chain(&self.noted).copied().collect()
+    }
+
+    /// The namespaces whose turn it is at this tick.
+    pub(super) fn due_namespaces(&mut self) -> impl Iterator<Item = &mut Namespace> {
+        self.namespaces.iter_mut().filter(|namespace| namespace.due)
+    }
+}
+
+/// A process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Process {
+    /// Its network namespace; `None` where it may not be seen.
+    pub(super) netns: Option<u32>,
+    /// Looks at it so far: a young process is still changing.
+    pub(super) looks: u8,
+    /// What it takes another read to know, for those that matter.
+    pub(super) details: Option<Details>,
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Details {
+    /// Command name.
+    pub(super) comm: String,
+    /// Id of the parent.
+    pub(super) parent: u32,
+    /// Whether it is a thread of the kernel.
+    pub(super) kernel: bool,
+    /// Start in clock ticks since boot, which tells a process from a later one with the same id.
+    pub(super) started: u64,
+}
+
+/// Limits of the whole host; `None` where they cannot be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HostLimits {
+    /// `net.ipv4.tcp_max_orphans`.
+    pub(super) max_orphans: Option<u64>,
+    /// Upper bound of `net.ipv4.tcp_mem`, in pages.
+    pub(super) tcp_memory: Option<u64>,
+}
+
+/// Where a cgroup2 file system is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CgroupMount {
+    /// The folder.
+    pub(super) folder: String,
+    /// Path of the cgroup that this folder shows; empty for the root.
+    pub(super) root: String,
+}
+
+/// A network namespace.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    /// Its inode number.
+    pub(super) id: u32,
+    /// A process of it, through which its files are read.
+    pub(super) pid: u32,
+    /// Whether observer lives in it.
+    pub(super) own: bool,
+    /// Its sockets for asking, or why there are none.
+    pub(super) diag: Result<Diag, String>,
+    /// Whether it is read at this tick.
+    pub(super) due: bool,
+    /// When it was read last.
+    pub(super) read_ns: u64,
+    /// When one of its counters last moved.
+    pub(super) active_ns: u64,
+    /// TCP sockets of every kind, as `sockstat` counts them.
+    pub(super) tcp_sockets: Option<u64>,
+    /// Its listeners at the latest dump.
+    pub(super) listeners: BTreeMap<SocketAddr, Listener>,
+    /// Its sysctls.
+    pub(super) sysctls: Sysctls,
+}
+
+impl Namespace {
+    /// A namespace that was just found.
+    pub(super) fn new(id: u32, pid: u32, own: bool) -> Self {
+        Self {
+            id,
+            pid,
+            own,
+            diag: Err("not opened yet".into()),
+            due: true,
+            read_ns: 0,
+            active_ns: 0,
+            tcp_sockets: None,
+            listeners: BTreeMap::new(),
+            sysctls: Sysctls::default(),
+        }
+    }
+
+    /// The path of a file below `net/` of this namespace.
+    pub(super) fn file(&self, name: &str) -> String {
+        format!("/proc/{}/net/{name}", self.pid)
+    }
+}
+
+/// Two sockets of one namespace: a long dump may stay under way on one while the other is asked.
+#[derive(Debug)]
+pub(super) struct Diag {
+    /// For dumps that are received at once.
+    pub(super) short: DiagSocket,
+    /// For dumps that are received over several ticks; taken away while one is under way.
+    pub(super) long: Option<DiagSocket>,
+}
+
+/// What listens on one address of a namespace: several sockets with SO_REUSEPORT.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listener {
+    /// Inodes of its sockets.
+    pub(super) inodes: BTreeSet<u32>,
+    /// Its cgroup, where all its sockets agree on one.
+    pub(super) cgroup: Option<u64>,
+    /// Limit of all its queues together.
+    pub(super) backlog: u64,
+}
+
+impl Listener {
+    /// Who set the limit of its queues: the kernel takes the smaller of the two.
+    pub(super) fn limit_set_by(&self, somaxconn: Option<u64>) -> &'static str {
+        let sockets = self.inodes.len().max(1) as u64;
+        if somaxconn.is_some_and(|somaxconn| somaxconn.saturating_mul(sockets) == self.backlog) {
+            "net.core.somaxconn"
+        } else {
+            "backlog argument"
+        }
+    }
+}
+
+/// Sysctls of a network namespace that give its numbers their limits; `None` where they cannot be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sysctls {
+    /// When they were read last; 0 for never.
+    pub(super) read_ns: u64,
+    /// `net.core.somaxconn`.
+    pub(super) somaxconn: Option<u64>,
+    /// `net.ipv4.tcp_max_tw_buckets`.
+    pub(super) max_time_wait: Option<u64>,
+    /// `net.ipv4.ip_local_port_range`.
+    pub(super) port_range: Option<(u16, u16)>,
+    /// Ports of that range that are not in `net.ipv4.ip_local_reserved_ports`.
+    pub(super) free_ports: Option<u64>,
+}

@@ -1,0 +1,231 @@
+//! Holding a verdict against the truth that a scenario knows.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::{
+    clock::Bracket,
+    stage::Finished,
+    verdict::{Hit, Subject, Tier, Verdict},
+};
+
+/// How far an onset may be off where the deciding signal carries the kernel's own nanosecond.
+const ONSET_TOLERANCE: Duration = Duration::from_millis(50);
+
+/// How a scenario ended, when it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As it should.
+    Ok,
+    /// Not to be had on this kernel, and observer said so.
+    Skip(String),
+}
+
+/// The fault line that a scenario breaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Expect {
+    /// Id of the fault line.
+    pub fault_line: &'static str,
+    /// What its subject is to the test.
+    pub role: &'static str,
+    /// The signals that decide its onset.
+    pub deciding: &'static [&'static str],
+}
+
+/// Where the fault is; what is `None` is not compared.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Port of the listener.
+    pub listener_port: Option<u16>,
+    /// Port of the destination.
+    pub destination_port: Option<u16>,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// Process id.
+    pub pid: Option<u32>,
+    /// Last part of the cgroup's path.
+    pub cgroup: Option<String>,
+}
+
+/// A count that several parties know.
+#[derive(Clone, Debug)]
+pub struct Count {
+    /// The signals of observer that add up to it.
+    pub signals: &'static [&'static str],
+    /// What the kernel's own counter says.
+    pub kernel: Option<u64>,
+    /// What the application was told.
+    pub app: Option<u64>,
+}
+
+/// What really happened.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    /// Around the first occurrence.
+    pub onset: Bracket,
+    /// Where.
+    pub place: Place,
+    /// How often.
+    pub counts: Vec<Count>,
+}
+
+impl Expect {
+    /// Checks that this fault line was hit, as the truth has it, and before any other.
+    pub fn check_first(&self, truth: &Truth, finished: &Finished) -> Result<Ending> {
+        truth.print();
+        let Some(verdict) = &finished.verdict else { return Ok(Ending::Ok) };
+        println!("  {}", verdict.summary());
+        if let Some(why) = self.unseen(verdict) {
+            ensure!(verdict.first.is_none(), "nothing can see {}, yet something is first", self.fault_line);
+            return Ok(Ending::Skip(why));
+        }
+        ensure!(verdict.outcome == "hit", "outcome is {:?}, not \"hit\"", verdict.outcome);
+        match &verdict.first {
+            Some(first) if first.fault_line == self.fault_line => self.check_hit(truth, first, verdict)?,
+            Some(first) => bail!("first is {}, not {}: {}", first.fault_line, self.fault_line, first.because),
+            None => bail!("nothing is first"),
+        }
+        Ok(Ending::Ok)
+    }
+
+    /// Checks one hit against the truth.
+    pub fn check_hit(&self, truth: &Truth, hit: &Hit, verdict: &Verdict) -> Result<()> {
+        println!("  because: {}", hit.because);
+        ensure!(hit.role == self.role, "{} has role {:?}, not {:?}", self.fault_line, hit.role, self.role);
+        truth.place.check(&hit.subject)?;
+        ensure!(!hit.because.trim().is_empty(), "{} has no because", self.fault_line);
+        ensure!(!hit.verify.is_empty(), "{} does not say how to verify it", self.fault_line);
+        ensure!(!hit.remedy.is_empty(), "{} does not say what to change", self.fault_line);
+        self.check_onset(truth.onset, hit, verdict)?;
+        truth.counts.iter().try_for_each(|count| count.check(hit, verdict))
+    }
+
+    /// Why this kernel cannot show the fault, if it cannot and observer's coverage owns up to it.
+    fn unseen(&self, verdict: &Verdict) -> Option<String> {
+        let absent = self.deciding.iter().all(|signal| verdict.tier(signal) == Tier::Absent);
+        if !absent || verdict.hit(self.fault_line).is_some() {
+            return None;
+        }
+        let mut reasons = verdict.coverage.signals.iter();
+        let entry = reasons.find(|entry| entry.signal == self.deciding[0])?;
+        let why = entry.why_degraded.as_deref()?;
+        Some(format!("{} cannot be seen here: {why}", entry.signal))
+    }
+
+    fn check_onset(&self, label: Bracket, hit: &Hit, verdict: &Verdict) -> Result<()> {
+        let seen =
+            |signal: &&&str| hit.evidence.iter().any(|entry| entry.signal == **signal && entry.count > 0);
+        let probe = self.deciding.iter().filter(seen).find(|signal| verdict.tier(signal).is_probe());
+        let interval = verdict.onset_interval(hit);
+        let off = label.distance_ns(verdict.onset_ns(hit));
+        println!(
+            "  onset {:+.3} ms from the label, interval {:.3} ms wide, {}",
+            off as f64 / 1e6,
+            interval.width().as_secs_f64() * 1e3,
+            probe.map_or("by counter".to_owned(), |signal| format!("by the probe {signal}"))
+        );
+        if probe.is_some() {
+            ensure!(
+                u128::from(off.unsigned_abs()) <= ONSET_TOLERANCE.as_nanos(),
+                "the onset of {} is {:+.1} ms off, more than {ONSET_TOLERANCE:?}",
+                self.fault_line,
+                off as f64 / 1e6
+            );
+        } else {
+            ensure!(
+                label.intersects(&interval),
+                "the onset interval of {} misses the label: it is [{:+.1}, {:+.1}] ms from it",
+                self.fault_line,
+                label.distance_ns(interval.from_ns) as f64 / 1e6,
+                label.distance_ns(interval.to_ns) as f64 / 1e6
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn check(&self, subject: &Subject) -> Result<()> {
+        let port = |address: &Option<String>| {
+            address.as_deref().and_then(|text| text.rsplit_once(':')).and_then(|(_, port)| port.parse().ok())
+        };
+        same("listener port", self.listener_port, port(&subject.listener))?;
+        same("destination port", self.destination_port, port(&subject.destination))?;
+        same("netns", self.netns, subject.netns)?;
+        same("pid", self.pid, subject.pid)?;
+        let last = subject.cgroup.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+        same("cgroup", self.cgroup.clone(), last)
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, truth: Option<T>, said: Option<T>) -> Result<()> {
+    ensure!(truth.is_none() || truth == said, "the subject's {what} is {said:?}, not {truth:?}");
+    Ok(())
+}
+
+impl Count {
+    fn check(&self, hit: &Hit, verdict: &Verdict) -> Result<()> {
+        let hook = self.signals.iter().map(|signal| hook_count(signal, hit, verdict)).sum::<Option<u64>>();
+        self.print(hook);
+        let known: Vec<u64> = [hook, self.kernel, self.app].into_iter().flatten().collect();
+        ensure!(
+            known.windows(2).all(|pair| pair[0] == pair[1]),
+            "counts of {} differ: hook={} kernel={} app={}",
+            self.name(),
+            shown(hook),
+            shown(self.kernel),
+            shown(self.app)
+        );
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        self.signals.join("+")
+    }
+
+    fn print(&self, hook: Option<u64>) {
+        println!(
+            "  count {} hook={} kernel={} app={}",
+            self.name(),
+            shown(hook),
+            shown(self.kernel),
+            shown(self.app)
+        );
+    }
+}
+
+/// What observer counted: a probe that is attached and not in the evidence counted nothing.
+fn hook_count(signal: &str, hit: &Hit, verdict: &Verdict) -> Option<u64> {
+    let counted = hit.evidence.iter().find(|entry| entry.signal == signal).map(|entry| entry.count);
+    counted.or_else(|| verdict.tier(signal).is_probe().then_some(0))
+}
+
+fn shown(count: Option<u64>) -> String {
+    count.map_or("-".to_owned(), |count| count.to_string())
+}
+
+impl Truth {
+    /// Prints it.
+    pub fn print(&self) {
+        println!(
+            "  label {} ns on CLOCK_MONOTONIC, {:.3} ms wide",
+            self.onset.from_ns,
+            self.onset.width().as_secs_f64() * 1e3
+        );
+        for count in &self.counts {
+            println!("  truth {} kernel={} app={}", count.name(), shown(count.kernel), shown(count.app));
+        }
+    }
+}
+
+/// Checks that nothing was hit, and that observer is sure of it.
+pub fn check_clear(finished: &Finished) -> Result<Ending> {
+    let Some(verdict) = &finished.verdict else { return Ok(Ending::Ok) };
+    println!("  {}", verdict.summary());
+    if let Some(hit) = verdict.hits.first() {
+        bail!("a healthy run has a hit: {}: {}", hit.fault_line, hit.because);
+    }
+    ensure!(verdict.outcome == "clear", "outcome is {:?}, not \"clear\"", verdict.outcome);
+    Ok(Ending::Ok)
+}

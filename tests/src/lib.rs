@@ -1,0 +1,23 @@
+//! The lab: provokes real faults of a host, each in namespaces of its own, labels them by the kernel's own
+//! counters, and checks that `observer run` names them.
+//!
+//! - [`scenarios`] says what to provoke and what is to be seen, [`roles`] are the processes that do it;
+//! - [`stage`] starts them and puts observer in front of the load;
+//! - [`label`] and [`counters`] know when and how often a fault really occurred;
+//! - [`verdict`] and [`check`] hold observer's verdict against that.
+
+pub mod check;
+pub mod children;
+pub mod cleanup;
+pub mod cli;
+pub mod clock;
+pub mod counters;
+pub mod demo;
+pub mod label;
+pub mod netns;
+pub mod report;
+pub mod roles;
+pub mod runner;
+pub mod scenarios;
+pub mod stage;
+pub mod verdict;

@@ -1,0 +1,153 @@
+//! What the lab's own processes can be: services, loads, and the odd ones. Each is a hidden subcommand.
+
+pub mod await_signal;
+pub mod decoys;
+pub mod exit;
+pub mod flood;
+pub mod load;
+pub mod packet;
+pub mod ports;
+pub mod serve;
+
+use std::process;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    netns,
+    report::{Order, Report, Tally, orders},
+};
+
+/// A role and its options. The same type is parsed from a command line and makes one.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// An HTTP service.
+    #[command(hide = true)]
+    Serve(serve::Serve),
+    /// An HTTP load, one connection per request.
+    #[command(hide = true)]
+    Load(load::Load),
+    /// Raw SYNs from sources that do not exist.
+    #[command(hide = true)]
+    Flood(flood::Flood),
+    /// Takes local ports until there are none.
+    #[command(hide = true)]
+    Ports(ports::Ports),
+    /// Errors that look like faults and are none.
+    #[command(hide = true)]
+    Decoys(decoys::Decoys),
+    /// The one decoy that needs a process of its own.
+    #[command(hide = true)]
+    InotifyDecoy,
+    /// Waits for signals and reports them.
+    #[command(hide = true)]
+    AwaitSignal(await_signal::AwaitSignal),
+    /// Ends with a status, or by a signal.
+    #[command(hide = true)]
+    Exit(exit::Exit),
+}
+
+impl Role {
+    /// Plays the role to its end.
+    pub fn play(&self) -> Result<()> {
+        match self {
+            Self::Serve(role) => role.play(),
+            Self::Load(role) => role.play(),
+            Self::Flood(role) => role.play(),
+            Self::Ports(role) => role.play(),
+            Self::Decoys(role) => role.play(),
+            Self::InotifyDecoy => decoys::exhaust_inotify(),
+            Self::AwaitSignal(role) => role.play(),
+            Self::Exit(role) => role.play(),
+        }
+    }
+
+    /// The command line that makes this role.
+    pub fn args(&self) -> Result<Vec<String>> {
+        match serde_json::to_value(self)? {
+            Value::String(name) => Ok(vec![name]),
+            Value::Object(role) => {
+                let (name, options) = role.into_iter().next().context("a role has a name")?;
+                let mut args = vec![name];
+                if let Value::Object(options) = options {
+                    options.iter().for_each(|(option, value)| push_option(&mut args, option, value));
+                }
+                Ok(args)
+            }
+            other => bail!("not a role: {other}"),
+        }
+    }
+}
+
+fn push_option(args: &mut Vec<String>, option: &str, value: &Value) {
+    match value {
+        Value::Null | Value::Bool(false) => {}
+        Value::Bool(true) => args.push(format!("--{option}")),
+        Value::Array(values) => values.iter().for_each(|value| push_option(args, option, value)),
+        Value::String(text) => args.push(format!("--{option}={text}")),
+        other => args.push(format!("--{option}={other}")),
+    }
+}
+
+/// Reports that the role is set up.
+fn ready() -> Result<()> {
+    let pid = process::id();
+    Ok(Report::Ready { pid, netns: netns::inode(pid)? }.send()?)
+}
+
+/// Takes orders until told to stop, or until nobody is left to give any.
+fn obey(tally: impl Fn() -> Tally, mut other: impl FnMut(Order)) -> Result<()> {
+    for order in orders() {
+        match order {
+            Order::Tally => Report::Tally(tally()).send()?,
+            Order::Stop => break,
+            Order::Relent | Order::Resume => other(order),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the soft limit on descriptors of this process.
+fn limit_descriptors(soft: u64) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).context("cannot set RLIMIT_NOFILE")
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Task};
+
+    #[test]
+    fn a_role_survives_its_command_line() {
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
+        let roles = [
+            Role::Serve(serve::Serve {
+                sysctl: vec!["a/b=1".into(), "c/d=2 3".into()],
+                paused: true,
+                nofile: Some(64),
+                ..serve::Serve::on(8080)
+            }),
+            Role::Load(load::Load { workers: 7, progress: true, ..load::Load::to(to) }),
+            Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
+            Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
+            Role::Exit(exit::Exit { status: Some(7), signal: None }),
+            Role::InotifyDecoy,
+        ];
+        for role in roles {
+            let args = role.args().expect("args");
+            let cli = Cli::try_parse_from([vec!["observer-lab".to_owned()], args].concat()).expect("parse");
+            assert!(matches!(cli.task, Task::Role(parsed) if parsed == role), "{role:?}");
+        }
+    }
+}

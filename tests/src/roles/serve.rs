@@ -1,0 +1,236 @@
+//! An HTTP service whose weaknesses can be chosen.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
+};
+use serde::Serialize;
+
+use super::{limit_descriptors, obey, ready};
+use crate::{
+    clock::Bracket,
+    netns,
+    report::{Ledger, Order, Report},
+};
+
+/// How long a client may take to send its request.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
+/// Room for every client of a scenario whose fault is another one.
+const BACKLOG: u16 = 128;
+/// How long an acceptor rests after accept() failed, as services do.
+const ACCEPT_RETRY: Duration = Duration::from_millis(5);
+
+/// Options of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Serve {
+    /// Port on 127.0.0.1.
+    #[arg(long)]
+    pub port: u16,
+    /// Join this process's namespace instead of making one.
+    #[arg(long)]
+    pub netns_of: Option<u32>,
+    /// Sysctls of a new namespace: `net/ipv4/tcp_syncookies=0`.
+    #[arg(long)]
+    pub sysctl: Vec<String>,
+    /// The backlog argument of listen().
+    #[arg(long)]
+    pub backlog: u16,
+    /// Enter this cgroup first: its folder.
+    #[arg(long)]
+    pub cgroup: Option<PathBuf>,
+    /// Soft limit on descriptors.
+    #[arg(long)]
+    pub nofile: Option<u64>,
+    /// Threads that accept and serve.
+    #[arg(long)]
+    pub threads: u16,
+    /// Do not accept before the order to resume or relent.
+    #[arg(long)]
+    pub paused: bool,
+    /// Keep every accepted connection open, unanswered.
+    #[arg(long)]
+    pub hold: bool,
+    /// Rest of an acceptor after each connection.
+    #[arg(long)]
+    pub accept_delay_ms: u64,
+    /// Time that a request waits for its answer.
+    #[arg(long)]
+    pub work_ms: u64,
+}
+
+impl Serve {
+    /// A healthy service in a namespace of its own.
+    pub fn on(port: u16) -> Self {
+        Self {
+            port,
+            netns_of: None,
+            sysctl: Vec::new(),
+            backlog: BACKLOG,
+            cgroup: None,
+            nofile: None,
+            threads: 1,
+            paused: false,
+            hold: false,
+            accept_delay_ms: 0,
+            work_ms: 0,
+        }
+    }
+
+    /// Plays the role.
+    pub fn play(&self) -> Result<()> {
+        if let Some(cgroup) = &self.cgroup {
+            // 0 is whoever writes it.
+            fs::write(cgroup.join("cgroup.procs"), "0")
+                .with_context(|| format!("cannot enter the cgroup {}", cgroup.display()))?;
+        }
+        match self.netns_of {
+            Some(pid) => netns::join(pid)?,
+            None => {
+                netns::create()?;
+                for setting in &self.sysctl {
+                    let (name, value) = setting.split_once('=').context("a sysctl is NAME=VALUE")?;
+                    netns::sysctl(name, value)?;
+                }
+                netns::loopback_up()?;
+            }
+        }
+        if let Some(soft) = self.nofile {
+            limit_descriptors(soft)?;
+        }
+        let listener = Arc::new(listener(self.port, self.backlog)?);
+        let state = Arc::new(State::new(self));
+        for _ in 0..self.threads {
+            let (listener, state) = (Arc::clone(&listener), Arc::clone(&state));
+            thread::Builder::new().name("acceptor".into()).spawn(move || state.accept_from(&listener))?;
+        }
+        ready()?;
+        obey(|| state.ledger.tally(), |order| state.obey(order))?;
+        Ok(Report::Tally(state.ledger.tally()).send()?)
+    }
+}
+
+/// A listener with a backlog of its own choosing, which the standard library does not offer.
+fn listener(port: u16, backlog: u16) -> Result<TcpListener> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
+        .with_context(|| format!("cannot bind port {port}"))?;
+    listen(&socket, Backlog::new(i32::from(backlog))?)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// What the acceptors share.
+#[derive(Debug)]
+struct State {
+    ledger: Ledger,
+    relented: AtomicBool,
+    hold: bool,
+    accept_delay: Duration,
+    work: Duration,
+    paused: Mutex<bool>,
+    resumed: Condvar,
+    held: Mutex<Vec<TcpStream>>,
+}
+
+impl State {
+    fn new(options: &Serve) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            relented: AtomicBool::new(false),
+            hold: options.hold,
+            accept_delay: Duration::from_millis(options.accept_delay_ms),
+            work: Duration::from_millis(options.work_ms),
+            paused: Mutex::new(options.paused),
+            resumed: Condvar::new(),
+            held: Mutex::default(),
+        }
+    }
+
+    fn accept_from(&self, listener: &TcpListener) {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.resumed.wait_while(paused, |paused| *paused));
+        loop {
+            match Bracket::around(|| listener.accept()) {
+                (Ok((stream, _)), _) => {
+                    self.ledger.done();
+                    self.serve(stream);
+                }
+                (Err(error), bracket) => {
+                    self.ledger.failed(&error, bracket);
+                    thread::sleep(ACCEPT_RETRY);
+                }
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        if self.hold {
+            // Looked at under the lock, so that `relent` misses no connection.
+            let mut held = self.held();
+            if !self.relented.load(Ordering::Relaxed) {
+                held.push(stream);
+                return;
+            }
+        }
+        // A client that went away, or that never was one, is not this service's fault.
+        let _ = answer(stream, self.work);
+        if !self.relented.load(Ordering::Relaxed) {
+            thread::sleep(self.accept_delay);
+        }
+    }
+
+    fn obey(&self, order: Order) {
+        if order == Order::Relent {
+            self.relent();
+        }
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.resumed.notify_all();
+    }
+
+    /// Healthy from now on: accepts at once, holds nothing, answers what was held.
+    fn relent(&self) {
+        let held = {
+            let mut held = self.held();
+            self.relented.store(true, Ordering::Relaxed);
+            std::mem::take(&mut *held)
+        };
+        for stream in held {
+            let _ = answer(stream, Duration::ZERO);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request, one answer, one connection.
+fn answer(mut stream: TcpStream, work: Duration) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
+    let mut request = Vec::new();
+    let mut buffer = [0; 1024];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut buffer)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => request.extend_from_slice(&buffer[..count]),
+        }
+    }
+    thread::sleep(work);
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+}

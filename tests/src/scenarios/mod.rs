@@ -1,0 +1,168 @@
+//! The scenarios: what each provokes, and what observer has to say about it.
+
+mod accept_overflow_ack;
+mod accept_overflow_syn;
+mod cascade_fd_accept;
+mod cgroups_apart;
+mod ctrl_c;
+mod determinism;
+mod elsewhere;
+mod exit_status;
+mod fd_saturation;
+mod healthy_decoys;
+mod healthy_steady;
+mod negative_fd_accept;
+mod no_capabilities;
+mod port_collision;
+mod port_exhaustion;
+mod syn_queue;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    check::{Count, Ending, Expect, Place, Truth},
+    clock::Bracket,
+    counters::Counter,
+    label::{Labeller, Labels},
+    report::Tally,
+    roles::{Role, load::Load, serve::Serve},
+    stage::{Finished, Observed, PATIENCE, Service, Stage},
+};
+
+/// One fault, or one promise of `observer run`.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// What it provokes, in a line.
+    pub about: &'static str,
+    /// Plays it and checks it.
+    pub play: fn(&Stage) -> Result<Ending>,
+}
+
+/// All of them, in the order in which they are run.
+pub const ALL: &[Scenario] = &[
+    accept_overflow_syn::SCENARIO,
+    accept_overflow_ack::SCENARIO,
+    syn_queue::DROP,
+    syn_queue::COOKIES,
+    port_exhaustion::CONNECT,
+    port_exhaustion::BIND,
+    port_collision::SCENARIO,
+    fd_saturation::SERVICE,
+    fd_saturation::GENERATOR,
+    cascade_fd_accept::SCENARIO,
+    negative_fd_accept::SCENARIO,
+    elsewhere::SCENARIO,
+    healthy_steady::SCENARIO,
+    healthy_decoys::SCENARIO,
+    cgroups_apart::SCENARIO,
+    exit_status::SCENARIO,
+    ctrl_c::SCENARIO,
+    no_capabilities::CLEAR,
+    no_capabilities::HIT,
+    determinism::SCENARIO,
+];
+
+/// Port of the service under test.
+const PORT: u16 = 8080;
+/// How long nothing may move before a fault counts as over.
+const QUIET: Duration = Duration::from_millis(200);
+/// How long a state is held that has to be seen by counters that are read ten times a second.
+const PLATEAU: Duration = Duration::from_millis(600);
+/// Overflows that make a fault beyond doubt.
+const PLENTY: u64 = 200;
+
+const ACCEPT_QUEUE_OVERFLOW: Expect = Expect {
+    fault_line: "accept_queue_overflow",
+    role: "target",
+    deciding: &["accept_overflow_syn", "accept_overflow_ack", "listen_overflow"],
+};
+
+const FD_SATURATION: Expect =
+    Expect { fault_line: "fd_saturation", role: "target", deciding: &["descriptor_limit"] };
+
+/// A service that accepts a hundred connections a second and has room for nine to wait.
+fn slow_service() -> Serve {
+    Serve { backlog: 8, accept_delay_ms: 10, ..Serve::on(PORT) }
+}
+
+/// More clients than that service can take; they give up on a connection after 100 ms, and try again.
+fn heavy_load(service: &Service) -> Role {
+    Role::Load(Load {
+        netns_of: Some(service.pid),
+        workers: 32,
+        ramp_ms: 300,
+        connect_timeout_ms: 100,
+        ..Load::to(service.address())
+    })
+}
+
+/// A load that hurts nobody.
+fn light_load(service: &Service) -> Role {
+    Role::Load(Load { netns_of: Some(service.pid), workers: 4, ..Load::to(service.address()) })
+}
+
+/// Lets the service overflow for a while and then recover, so that the end of the run is quiet and counts
+/// taken a little later are the same.
+fn overflow_and_relent(service: &mut Service, load: &mut Observed, labeller: &Labeller) -> Result<()> {
+    labeller.wait_for(Counter::ListenOverflows, PLENTY, PATIENCE)?;
+    load.relent()?;
+    service.relent()?;
+    labeller.wait_quiet(QUIET, PATIENCE)
+}
+
+/// The truth about an accept queue that overflowed.
+fn overflow_truth(service: &Service, labels: &Labels) -> Result<Truth> {
+    let kernel = Some(labels.count(Counter::ListenOverflows));
+    Ok(Truth {
+        onset: labels.onset(Counter::ListenOverflows).context("no accept queue overflowed")?,
+        place: listener(service),
+        counts: vec![
+            Count { signals: &["accept_overflow_syn", "accept_overflow_ack"], kernel, app: None },
+            Count { signals: &["listen_overflow"], kernel, app: None },
+        ],
+    })
+}
+
+fn listener(service: &Service) -> Place {
+    Place { listener_port: Some(service.port), netns: Some(service.netns), ..Place::default() }
+}
+
+/// The truth about a process that ran out of descriptors.
+fn descriptor_truth(pid: u32, tally: &Tally) -> Result<Truth> {
+    let refused = tally.errno(libc::EMFILE).context("nothing was refused a descriptor")?;
+    Ok(Truth {
+        onset: refused.first,
+        place: Place { pid: Some(pid), ..Place::default() },
+        counts: vec![Count { signals: &["descriptor_limit"], kernel: None, app: Some(refused.count) }],
+    })
+}
+
+/// The truth about an errno that the generator was given, which one signal counts.
+fn errno_truth(
+    finished: &Finished,
+    errno: i32,
+    place: Place,
+    signals: &'static [&'static str],
+) -> Result<Truth> {
+    let refused = finished.tally.errno(errno).with_context(|| format!("errno {errno} was not provoked"))?;
+    let onset: Bracket = refused.first;
+    Ok(Truth { onset, place, counts: vec![Count { signals, kernel: None, app: Some(refused.count) }] })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::ALL;
+
+    #[test]
+    fn names_are_unique() {
+        let names: HashSet<_> = ALL.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(!names.contains("all"));
+    }
+}

@@ -1,0 +1,147 @@
+//! Runs the lab, which provokes real faults, on this host and in a virtual machine.
+
+use std::ops::ControlFlow;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::process::{self, Ending};
+use crate::progress::step;
+use crate::results::{Outcome, Tally};
+use crate::tree::Tree;
+use crate::vm::Machine;
+
+/// The whole lab, at one place.
+const LIMIT: Duration = Duration::from_secs(8 * 60);
+
+/// The scenarios whose name contains the filter; without one, all of them.
+pub fn scenarios(tree: &Tree, filter: Option<&str>) -> Result<Vec<String>> {
+    let Some(filter) = filter else {
+        return Ok(vec!["all".to_owned()]);
+    };
+    let listed = process::read(Command::new(tree.static_release("observer-lab")).arg("list"))?;
+    Ok(names(&listed).filter(|name| name.contains(filter)).map(str::to_owned).collect())
+}
+
+/// Runs scenarios on this host.
+pub fn on_host(tree: &Tree, scenarios: &[String], tally: &mut Tally) -> Result<()> {
+    let mut reader = Reader::new("host", tally);
+    let mut command = Command::new(tree.static_release("observer-lab"));
+    command.arg("run").args(scenarios).arg("--observer").arg(tree.static_release("observer"));
+    let ending = process::stream(&mut command, LIMIT, |line| {
+        reader.read(line);
+        ControlFlow::Continue(())
+    })?;
+    match ending {
+        Ending::Exited(status) => reader.end(status.code()),
+        _ => bail!("the lab did not end within {} minutes", LIMIT.as_secs() / 60),
+    }
+}
+
+/// Runs scenarios in a virtual machine.
+pub fn in_vm(tree: &Tree, kernel: &str, scenarios: &[String], tally: &mut Tally) -> Result<()> {
+    let mut reader = Reader::new(&format!("vm-{kernel}"), tally);
+    let words = ["/observer-lab", "run", "--observer", "/observer"];
+    let command: Vec<String> =
+        words.into_iter().chain(scenarios.iter().map(String::as_str)).map(str::to_owned).collect();
+    let machine = Machine { kernel, limit: LIMIT, modules: &[], fetch: &[] };
+    let status = machine.run(tree, &command, |line| reader.read(line))?;
+    reader.end(Some(i32::from(status)))
+}
+
+/// The names in the output of `observer-lab list`: the first word of each line.
+fn names(listed: &str) -> impl Iterator<Item = &str> {
+    listed.lines().filter_map(|line| line.split_whitespace().next())
+}
+
+/// Takes the results out of the lab's output and passes the rest on.
+struct Reader<'a> {
+    place: String,
+    tally: &'a mut Tally,
+    results: usize,
+    failures: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(place: &str, tally: &'a mut Tally) -> Self {
+        Self { place: place.to_owned(), tally, results: 0, failures: 0 }
+    }
+
+    fn read(&mut self, line: &str) {
+        let Some((name, outcome)) = parse(line) else {
+            return step(format!("  {line}"));
+        };
+        self.results += 1;
+        self.failures += usize::from(matches!(outcome, Outcome::Failed(_)));
+        self.tally.record(&self.place, name, outcome);
+    }
+
+    /// A lab that reports nothing, or that fails without saying where, has not passed.
+    fn end(self, status: Option<i32>) -> Result<()> {
+        match status {
+            _ if self.results == 0 => bail!("the lab reported no result (status {status:?})"),
+            Some(0) => Ok(()),
+            _ if self.failures > 0 => Ok(()),
+            Some(status) => bail!("the lab ended with status {status} without naming a failure"),
+            None => bail!("the lab was ended by a signal"),
+        }
+    }
+}
+
+/// Understands `ok NAME`, `FAIL NAME: reason` and `skip NAME: reason`.
+fn parse(line: &str) -> Option<(&str, Outcome)> {
+    let (word, rest) = line.split_once(' ')?;
+    let (name, reason) = rest.split_once(": ").unwrap_or((rest, "no reason given"));
+    if name.is_empty() || name.contains(' ') {
+        return None;
+    }
+    let outcome = match word {
+        "ok" => Outcome::Passed,
+        "FAIL" => Outcome::Failed(reason.to_owned()),
+        "skip" => Outcome::Skipped(reason.to_owned()),
+        _ => return None,
+    };
+    Some((name, outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::skips::ExpectedSkips;
+
+    #[test]
+    fn the_three_kinds_of_results_are_understood() {
+        assert_eq!(parse("ok accept"), Some(("accept", Outcome::Passed)));
+        assert_eq!(
+            parse("FAIL accept: no hit: none"),
+            Some(("accept", Outcome::Failed("no hit: none".into())))
+        );
+        assert_eq!(parse("skip accept: no root"), Some(("accept", Outcome::Skipped("no root".into()))));
+        assert_eq!(parse("ok that was nice"), None);
+        assert_eq!(parse("listening on 8080"), None);
+    }
+
+    #[test]
+    fn scenarios_are_the_first_words_of_the_list() {
+        let listed = "accept_overflow   A queue overflows\nhealthy           Nothing happens\n";
+        assert_eq!(names(listed).collect::<Vec<_>>(), ["accept_overflow", "healthy"]);
+    }
+
+    #[test]
+    fn a_lab_without_results_has_not_passed() {
+        let mut tally = Tally::new(ExpectedSkips::default());
+        assert!(Reader::new("host", &mut tally).end(Some(0)).is_err());
+    }
+
+    #[test]
+    fn a_status_needs_a_failure_that_explains_it() {
+        let mut tally = Tally::new(ExpectedSkips::default());
+        let mut reader = Reader::new("host", &mut tally);
+        reader.read("ok a");
+        assert!(reader.end(Some(1)).is_err());
+        let mut reader = Reader::new("host", &mut tally);
+        reader.read("FAIL a: broken");
+        assert!(reader.end(Some(1)).is_ok());
+    }
+}

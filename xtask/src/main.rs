@@ -1,0 +1,80 @@
+//! `cargo xtask`: everything around observer that is not observer. Set-up, build, kernels, virtual machines,
+//! lints, tests and the demo. This file parses and dispatches; each subject has a file of its own.
+
+mod bpf_linker;
+mod build;
+mod cpio;
+mod demo;
+mod elf;
+mod initramfs;
+mod kernels;
+mod lab;
+mod lint;
+mod modules;
+mod packages;
+mod process;
+mod progress;
+mod results;
+mod rust_files;
+mod setup;
+mod skips;
+mod test;
+mod toolchain;
+mod tree;
+mod unit;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::tree::Tree;
+
+/// Set-up, build, demo and tests of observer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing to build and test: Rust components, bpf-linker, and what the VM tests need.
+    Setup,
+    /// Build the optimised binary: target/release/observer.
+    Build(build::Args),
+    /// Start a service with a small accept queue, overload it, and watch observer name the fault line.
+    Demo,
+    /// Run everything: lints, unit and property tests, the lab on this host and in a virtual machine.
+    Test(test::Args),
+    /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips and licences.
+    Lint,
+    /// Fetch and unpack the kernels that the virtual machines boot.
+    Kernels(kernels::Args),
+    /// Run one command in a virtual machine under another kernel.
+    Vm(vm::Args),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let tree = Tree::find()?;
+    match cli.command {
+        Command::Setup => setup::run(&tree),
+        Command::Build(args) => build::run(&tree, &args),
+        Command::Demo => demo::run(&tree),
+        Command::Test(args) => test::run(&tree, &args),
+        Command::Lint => lint::run(&tree),
+        Command::Kernels(args) => kernels::run(&tree, &args),
+        Command::Vm(args) => vm::run(&tree, &args),
+    }
+}

@@ -1,0 +1,45 @@
+//! Installs what is missing, in three parts that can fail on their own: building, static binaries, machines.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use crate::bpf_linker;
+use crate::kernels;
+use crate::packages;
+use crate::progress::{stage, step};
+use crate::toolchain::Toolchain;
+use crate::tree::Tree;
+
+/// Runs `cargo xtask setup`.
+pub fn run(tree: &Tree) -> Result<ExitCode> {
+    stage("set-up: building", || building(tree))?;
+    for (title, part) in [
+        ("set-up: static binaries", static_binaries as fn(&Tree) -> Result<()>),
+        ("set-up: virtual machines", virtual_machines),
+    ] {
+        if let Err(error) = stage(title, || part(tree)) {
+            step(format!("the tests that need this cannot run: {error:#}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `cargo xtask build` and `cargo xtask demo` need.
+pub fn building(tree: &Tree) -> Result<()> {
+    let toolchain = Toolchain::inspect(tree)?;
+    toolchain.ensure_components()?;
+    bpf_linker::ensure(tree, &toolchain)
+}
+
+/// What static binaries need on top of that.
+pub fn static_binaries(tree: &Tree) -> Result<()> {
+    Toolchain::inspect(tree)?.ensure_musl()?;
+    packages::ensure(packages::STATIC_BUILD).context("static binaries cannot be built here")
+}
+
+/// What the tests in virtual machines need.
+pub fn virtual_machines(tree: &Tree) -> Result<()> {
+    packages::ensure(packages::VIRTUAL_MACHINE).context("virtual machines cannot be started here")?;
+    kernels::ensure(tree, kernels::DEFAULT).map(drop)
+}

@@ -1,0 +1,197 @@
+//! Boots a kernel under software emulation (no KVM, no root, two seconds) and runs one command in it.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::initramfs::Content;
+use crate::kernels::{self, Kernel};
+use crate::packages;
+use crate::process::{self, Ending};
+use crate::tree::Tree;
+
+/// The line that ends the output of the command, followed by its exit status.
+const EXIT_MARKER: &str = "OBSERVER-VM-EXIT:";
+
+/// What every machine loads: socket statistics, and links between network namespaces.
+const MODULES: &[&str] = &["tcp_diag", "udp_diag", "veth"];
+
+/// How many lines of the kernel's messages an error shows.
+const TAIL: usize = 30;
+
+/// Arguments of `cargo xtask vm`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernel series to boot
+    #[arg(long, default_value = kernels::DEFAULT)]
+    kernel: String,
+    /// Seconds after which the machine is stopped
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// Further kernel module to load; repeatable
+    #[arg(long = "module", value_name = "NAME")]
+    modules: Vec<String>,
+    /// File of the machine to bring to target/vm/KERNEL/fetched afterwards; repeatable
+    #[arg(long, value_name = "PATH")]
+    fetch: Vec<String>,
+    /// The command, with /observer, /observer-lab and /bin/busybox at hand
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// A virtual machine to be started.
+pub struct Machine<'a> {
+    /// The kernel series that it boots.
+    pub kernel: &'a str,
+    /// After this time it is stopped.
+    pub limit: Duration,
+    /// Modules beyond those that every machine loads.
+    pub modules: &'a [String],
+    /// Files to bring out of it.
+    pub fetch: &'a [String],
+}
+
+/// Runs `cargo xtask vm`.
+pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
+    packages::ensure(packages::VIRTUAL_MACHINE)?;
+    let machine = Machine {
+        kernel: &args.kernel,
+        limit: Duration::from_secs(args.timeout),
+        modules: &args.modules,
+        fetch: &args.fetch,
+    };
+    let status = machine.run(tree, &args.command, |line| println!("{line}"))?;
+    Ok(ExitCode::from(status))
+}
+
+impl Machine<'_> {
+    /// Boots, runs the command, hands over its lines as they come, and returns its exit status.
+    pub fn run(&self, tree: &Tree, command: &[String], on_line: impl FnMut(&str)) -> Result<u8> {
+        let kernel = kernels::ensure(tree, self.kernel)?;
+        let folder = tree.target.join("vm").join(self.kernel);
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let files = Files::new(folder);
+        let programs = programs(tree, command)?;
+        let modules: Vec<&str> =
+            MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)).collect();
+        let content = Content {
+            kernel: &kernel,
+            programs: &programs,
+            modules: &modules,
+            command,
+            fetch: self.fetch,
+            limit: self.limit,
+        };
+        fs::write(&files.initrd, content.archive()?)
+            .with_context(|| format!("{} cannot be written", files.initrd.display()))?;
+        let status = self.boot(&kernel, &files, on_line)?;
+        if !self.fetch.is_empty() {
+            files.unpack()?;
+        }
+        Ok(status)
+    }
+
+    fn boot(&self, kernel: &Kernel, files: &Files, mut on_line: impl FnMut(&str)) -> Result<u8> {
+        let mut status = None;
+        let ending = process::stream(&mut qemu(kernel, files)?, self.limit, |line| {
+            let Some((before, number)) = line.split_once(EXIT_MARKER) else {
+                on_line(line);
+                return ControlFlow::Continue(());
+            };
+            if !before.is_empty() {
+                on_line(before);
+            }
+            status = number.trim().parse().ok();
+            ControlFlow::Break(())
+        })?;
+        if let Some(status) = status {
+            return Ok(status);
+        }
+        let what = match ending {
+            Ending::TimedOut => format!("did not finish within {} s", self.limit.as_secs()),
+            Ending::Stopped => "reported no readable status".to_owned(),
+            Ending::Exited(status) => format!("ended early (qemu: {status})"),
+        };
+        bail!("the VM with kernel {} {what};{}", self.kernel, last_words(&files.console))
+    }
+}
+
+/// What a machine leaves in its folder.
+struct Files {
+    initrd: PathBuf,
+    console: PathBuf,
+    fetched: PathBuf,
+    folder: PathBuf,
+}
+
+impl Files {
+    fn new(folder: PathBuf) -> Self {
+        Self {
+            initrd: folder.join("initrd"),
+            console: folder.join("console.log"),
+            fetched: folder.join("fetched.tar"),
+            folder,
+        }
+    }
+
+    fn unpack(&self) -> Result<()> {
+        let folder = self.folder.join("fetched");
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        process::run(Command::new("tar").arg("-xf").arg(&self.fetched).arg("-C").arg(&folder))
+            .context("the files that were asked for did not come out of the VM")?;
+        println!("fetched into {}", folder.display());
+        Ok(())
+    }
+}
+
+/// The programs under test that exist; those that the command names have to.
+fn programs(tree: &Tree, command: &[String]) -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut present = Vec::new();
+    for (inside, name) in [("/observer", "observer"), ("/observer-lab", "observer-lab")] {
+        let outside = tree.static_release(name);
+        if outside.is_file() {
+            present.push((inside, outside));
+        } else if command.iter().any(|word| word == inside) {
+            bail!("{} is missing: `cargo xtask build --musl` makes it", outside.display());
+        }
+    }
+    Ok(present)
+}
+
+fn qemu(kernel: &Kernel, files: &Files) -> Result<Command> {
+    let program = process::find_program("qemu-system-x86_64")
+        .context("qemu-system-x86_64 is missing: run `cargo xtask setup`")?;
+    let mut command = Command::new(program);
+    command
+        .args(["-accel", "tcg", "-m", "1G", "-smp", "2"])
+        .args(["-nodefaults", "-display", "none", "-no-reboot"])
+        .args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&files.initrd)
+        .args(["-serial", &serial_file(&files.console)])
+        .args(["-serial", "stdio"])
+        .args(["-serial", &serial_file(&files.fetched)]);
+    Ok(command)
+}
+
+fn serial_file(path: &Path) -> String {
+    format!("file:{}", path.display())
+}
+
+/// The end of the kernel's messages.
+fn last_words(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(TAIL)..];
+    if tail.is_empty() {
+        return " its kernel said nothing".to_owned();
+    }
+    format!(" its kernel said last (all of it is in {}):\n{}", log.display(), tail.join("\n"))
+}
