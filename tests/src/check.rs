@@ -31,6 +31,8 @@ pub struct Expect {
     pub role: &'static str,
     /// The signals that decide its onset.
     pub deciding: &'static [&'static str],
+    /// Whether counters may be unable to tell which of several hits came first.
+    pub may_tie: bool,
 }
 
 /// Where the fault is; what is `None` is not compared.
@@ -81,12 +83,26 @@ impl Expect {
             return Ok(Ending::Skip(why));
         }
         ensure!(verdict.outcome == "hit", "outcome is {:?}, not \"hit\"", verdict.outcome);
-        match &verdict.first {
+        match self.leading(verdict) {
             Some(first) if first.fault_line == self.fault_line => self.check_hit(truth, first, verdict)?,
             Some(first) => bail!("first is {}, not {}: {}", first.fault_line, self.fault_line, first.because),
             None => bail!("nothing is first"),
         }
         Ok(Ending::Ok)
+    }
+
+    /// The first hit, or the one of this fault line that counters could not tell apart from it.
+    fn leading<'a>(&self, verdict: &'a Verdict) -> Option<&'a Hit> {
+        let ours = |hit: &&Hit| hit.fault_line == self.fault_line;
+        let tied = verdict.co_first.iter().find(ours).filter(|_| self.may_tie);
+        tied.filter(|hit| self.deciding_probe(hit, verdict).is_none()).or(verdict.first.as_ref())
+    }
+
+    /// The signal behind a hit that carries the kernel's own nanosecond, if there is one.
+    fn deciding_probe(&self, hit: &Hit, verdict: &Verdict) -> Option<&'static str> {
+        let counted =
+            |signal: &str| hit.evidence.iter().any(|entry| entry.signal == signal && entry.count > 0);
+        self.deciding.iter().copied().find(|signal| counted(signal) && verdict.tier(signal).is_probe())
     }
 
     /// Checks one hit against the truth.
@@ -114,9 +130,7 @@ impl Expect {
     }
 
     fn check_onset(&self, label: Bracket, hit: &Hit, verdict: &Verdict) -> Result<()> {
-        let seen =
-            |signal: &&&str| hit.evidence.iter().any(|entry| entry.signal == **signal && entry.count > 0);
-        let probe = self.deciding.iter().filter(seen).find(|signal| verdict.tier(signal).is_probe());
+        let probe = self.deciding_probe(hit, verdict);
         let interval = verdict.onset_interval(hit);
         let off = label.distance_ns(verdict.onset_ns(hit));
         println!(

@@ -27,8 +27,8 @@ use nix::{
 
 use crate::report::{Order, Report};
 
-/// How long a role may take to answer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a role may take to answer; observer starts before it, on an emulated machine slowly.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Makes `command` die with the lab and start with a clean signal mask.
 ///
@@ -66,14 +66,29 @@ fn wait_ended(pidfd: &OwnedFd, within: Option<Duration>) -> nix::Result<bool> {
     }
 }
 
+/// Closes what a chain of parents left open, so that the descriptors of a role are its own.
+///
+/// # Safety
+///
+/// Nothing in this process may own a descriptor beyond the three standard ones yet.
+pub unsafe fn close_inherited() -> Result<()> {
+    // SAFETY: the caller promises that nobody owns these descriptors; close_range takes three integers.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    Errno::result(result).context("cannot close inherited descriptors")?;
+    Ok(())
+}
+
 /// Ends this process when the process `pid` ends: for roles that are not children of the lab itself, such
 /// as the command that `observer run` starts.
 pub fn die_with(pid: u32) -> Result<()> {
     let Ok(lab) = pidfd(pid) else { bail!("the lab (pid {pid}) is not running") };
+    // A signal is for the role's own threads, which may block it to wait for it.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     thread::Builder::new().name("lifeline".into()).spawn(move || {
         let _ = wait_ended(&lab, None);
         process::exit(1);
     })?;
+    mask.thread_set_mask()?;
     Ok(())
 }
 

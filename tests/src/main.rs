@@ -23,6 +23,8 @@ fn main() -> ExitCode {
 
 fn perform(cli: &Cli) -> Result<ExitCode> {
     if let Some(lab) = cli.lab {
+        // SAFETY: arguments were parsed, and nothing else has been done in this process.
+        unsafe { children::close_inherited() }?;
         children::die_with(lab)?;
     }
     match &cli.task {

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// How long observer may take from the end of the command to its own: settling and judging.
-const FINISH_DEADLINE: Duration = Duration::from_secs(30);
+const FINISH_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a condition may take to come true.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a scenario plays.
 #[derive(Debug)]

@@ -30,6 +30,8 @@ pub struct Verdict {
     pub coverage: Coverage,
     /// The first hit.
     pub first: Option<Hit>,
+    /// Hits that cannot be told apart from the first.
+    pub co_first: Vec<Hit>,
     /// Hits in scope, in onset order.
     pub hits: Vec<Hit>,
     /// Hits of bystanders.

@@ -17,6 +17,9 @@ pub fn run(tree: &Tree) -> Result<ExitCode> {
         "This builds observer, starts a service with a small accept queue in a network namespace of its own, \
          overloads it, and shows which fault line broke first."
     );
+    if !process::is_root() {
+        println!("Building comes first; after that it needs root, and will say how to go on.");
+    }
     stage("set-up", || setup::building(tree))?;
     stage("build (the first time takes a few minutes)", || {
         build::release(tree, &["observer", "observer-lab"])

@@ -20,21 +20,27 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// A result in the output of a test runner.
 type Parser = fn(&str) -> Option<(String, Outcome)>;
 
-/// Compiles and runs the tests whose name contains the filter.
+/// Compiles and runs the tests whose name contains the filter, and after them the examples in the documentation.
 pub fn run(tree: &Tree, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     let nextest = process::read(toolchain::cargo(tree)?.args(["nextest", "--version"])).is_ok();
-    let (mut command, parse) = if nextest {
-        (nextest_command(tree, filter)?, nextest_result as Parser)
+    if nextest {
+        drive(nextest_command(tree, filter)?, nextest_result, filter, tally)?;
     } else {
         step("cargo-nextest is not installed: running `cargo test`");
-        (cargo_test_command(tree, filter)?, cargo_test_result as Parser)
-    };
+        drive(cargo_test_command(tree, "--all-targets", filter)?, cargo_test_result, filter, tally)?;
+    }
+    drive(cargo_test_command(tree, "--doc", filter)?, cargo_test_result, filter, tally)
+}
+
+/// Runs the tests of one command and counts them as they end.
+fn drive(mut command: Command, parse: Parser, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
     let before = (tally.total(), tally.failures());
     let ending = process::stream(&mut command, LIMIT, |line| {
         match parse(line) {
             // A test that the filter leaves out is not one that could not run.
             Some((_, Outcome::Skipped(_))) if filter.is_some() => {}
             Some((name, outcome)) => tally.count(PLACE, &name, outcome),
+            None if line.trim().is_empty() => {}
             None => step(line),
         }
         ControlFlow::Continue(())
@@ -57,11 +63,11 @@ fn nextest_command(tree: &Tree, filter: Option<&str>) -> Result<Command> {
     Ok(command)
 }
 
-fn cargo_test_command(tree: &Tree, filter: Option<&str>) -> Result<Command> {
+fn cargo_test_command(tree: &Tree, targets: &str, filter: Option<&str>) -> Result<Command> {
     let mut command = toolchain::cargo(tree)?;
     command
-        .args(["test", "--workspace", "--exclude", "observer-ebpf", "--all-targets", "--color", "never"])
-        .arg("--no-fail-fast")
+        .args(["test", "--workspace", "--exclude", "observer-ebpf", "--color", "never"])
+        .args(["--no-fail-fast", targets])
         .args(filter);
     Ok(command)
 }

@@ -1,10 +1,6 @@
 //! One observation: sources -> frame -> recording -> engine.
 
-use std::{
-
-    os::fd::RawFd,
-    path::Path,
-};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -76,7 +72,7 @@ impl Observation {
     }
 
     /// The descriptor that becomes readable at the first failure of a subject.
-    pub(super) fn wake_fd(&self) -> Option<RawFd> {
+    pub(super) fn wake_fd(&self) -> Option<io::Result<OwnedFd>> {
         match &self.probes {
             Probes::Loaded { drain, .. } => Some(drain.events_fd()),
             Probes::None { .. } => None,
@@ -184,13 +180,3 @@ fn own_cost() -> Option<OwnCost> {
         peak_rss_bytes: u64::try_from(usage.max_rss()).ok()? * 1024,
     })
 }
-
-/// A descriptor that somebody else owns, for tokio to wait on.
-pub(super) struct Borrowed(pub(super) RawFd);
-
-impl std::os::fd::AsRawFd for Borrowed {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
-    }
-}
-

@@ -28,6 +28,11 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
         None if frames == 0 => bail!("{}: nothing was recorded", args.file.display()),
         None => {}
     }
+    if let Ok(lost @ 1..) = reader.frames_lost() {
+        eprintln!("observer: {lost} frames of this run were not recorded; the verdict may differ from the live one");
+    } else if !reader.is_finished().unwrap_or(true) {
+        eprintln!("observer: the recording was not finished; judged on the {frames} frames it holds");
+    }
     let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
     let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;
     output.write(&engine.verdict(cost), args.format)

@@ -1,6 +1,6 @@
 //! `observer run`: pre-roll, the command, the settle window, the verdict.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io, os::fd::OwnedFd, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -18,7 +18,7 @@ use super::{
     clock::mono_ns,
     command,
     mark::Socket,
-    observation::{Borrowed, Observation, Subject},
+    observation::{Observation, Subject},
     output::Output,
     signals::{self, Received},
 };
@@ -73,7 +73,7 @@ enum Ended {
 /// What keeps time and wakes while watching.
 struct Wait {
     ticks: Interval,
-    failures: Option<AsyncFd<Borrowed>>,
+    failures: Option<AsyncFd<OwnedFd>>,
     marks: Option<Socket>,
     /// Boundaries of `--plan` that are still to come.
     plan: Vec<(u64, String)>,
@@ -235,8 +235,8 @@ impl Wait {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let failures = observation
             .wake_fd()
-            .map(|fd| AsyncFd::with_interest(Borrowed(fd), Interest::READABLE))
             .transpose()
+            .and_then(|fd| fd.map(readable).transpose())
             .context("cannot wait for the probes")?;
         let marks = Socket::open()
             .inspect_err(|error| eprintln!("observer: `observer mark` will not reach this run: {error}"))
@@ -283,8 +283,14 @@ async fn next_mark(socket: Option<&Socket>) -> String {
     }
 }
 
+fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` stays open, and the same file, until it is dropped; the AsyncFd owns it
+    // and leaves the reactor before it drops it.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
+}
+
 /// Waits for the first failure of a subject.
-async fn failure(events: Option<&AsyncFd<Borrowed>>) {
+async fn failure(events: Option<&AsyncFd<OwnedFd>>) {
     match events {
         Some(events) => match events.readable().await {
             Ok(mut ready) => ready.clear_ready(),

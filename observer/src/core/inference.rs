@@ -47,6 +47,8 @@ pub struct Inference {
 #[derive(Debug)]
 struct AtLimit {
     reached: UsageSample,
+    /// Since when connections are seen to wait that it does not accept.
+    waiting_since_ns: Option<u64>,
     reported: bool,
 }
 
@@ -137,11 +139,11 @@ impl Inference {
             let state = self
                 .at_limit
                 .entry(pid)
-                .or_insert_with(|| AtLimit { reached: usage.last.clone(), reported: false });
+                .or_insert_with(|| AtLimit::new(usage.last.clone()));
             if state.reported {
                 continue;
             }
-            if let Some(hi_ns) = standstill(ledger, pid, &state.reached, now_ns) {
+            if let Some(hi_ns) = state.standstill(ledger, pid, now_ns) {
                 state.reported = true;
                 implied.push(Increment {
                     signal: Signal::DescriptorLimit,
@@ -196,23 +198,28 @@ fn kind_of_drop(
     }
 }
 
-/// The instant by which a process at its limit was refused: when connections are seen waiting that it
-/// does not accept, or, for one that serves nobody, when it has stood still for a while.
-fn standstill(ledger: &Ledger, pid: u32, reached: &UsageSample, now_ns: u64) -> Option<u64> {
-    let mut serves = false;
-    for ((netns, listener), pids) in &ledger.owners {
-        if !pids.contains(&pid) {
-            continue;
-        }
-        serves = true;
-        let queue = ledger.usages.get(&(Resource::AcceptQueue, Subject::listener(*netns, *listener)));
-        if let Some(queue) = queue
-            && queue.last.used > 0
-            && queue.last.read_ns >= reached.read_ns
-            && now_ns > queue.last.read_ns
-        {
-            return Some(queue.last.read_ns);
-        }
+impl AtLimit {
+    fn new(reached: UsageSample) -> Self {
+        Self { reached, waiting_since_ns: None, reported: false }
     }
-    (!serves && now_ns.saturating_sub(reached.read_ns) >= STANDSTILL_NS).then_some(now_ns)
+
+    /// The instant by which a process at its limit was refused: when connections began to wait that
+    /// it still had not accepted a tick later, or, for one that serves nobody, when it has stood
+    /// still for a while.
+    fn standstill(&mut self, ledger: &Ledger, pid: u32, now_ns: u64) -> Option<u64> {
+        let mut served = ledger.owners.iter().filter(|(_, pids)| pids.contains(&pid)).peekable();
+        if served.peek().is_none() {
+            let stood_ns = now_ns.saturating_sub(self.reached.read_ns);
+            return (stood_ns >= STANDSTILL_NS).then_some(now_ns);
+        }
+        let waiting = served
+            .filter_map(|((netns, listener), _)| {
+                let queue = (Resource::AcceptQueue, Subject::listener(*netns, *listener));
+                ledger.usages.get(&queue).filter(|queue| queue.last.used > 0)
+            })
+            .map(|queue| queue.last.read_ns.max(self.reached.read_ns))
+            .min();
+        self.waiting_since_ns = waiting.map(|seen_ns| self.waiting_since_ns.unwrap_or(seen_ns));
+        self.waiting_since_ns.filter(|since_ns| now_ns > *since_ns)
+    }
 }

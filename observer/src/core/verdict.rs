@@ -263,7 +263,7 @@ pub struct Evidence {
     pub first_s: Option<f64>,
     /// Seconds since `run.started`; `null` on the counter tier.
     pub last_s: Option<f64>,
-    /// Mean rate from the onset to the last occurrence.
+    /// Mean rate from the first occurrence (on the counter tier: from the onset) to the last one.
     pub rate_per_s: Option<f64>,
     /// Rate in the pre-roll.
     pub baseline_per_s: Option<f64>,

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
@@ -61,10 +63,9 @@ impl Drain {
         })
     }
 
-    /// The descriptor that becomes readable when a failure occurs at a new subject.
-    pub fn events_fd(&self) -> std::os::fd::RawFd {
-        use std::os::fd::AsRawFd as _;
-        self.events.as_raw_fd()
+    /// A descriptor that becomes readable when a failure occurs at a new subject.
+    pub fn events_fd(&self) -> io::Result<OwnedFd> {
+        self.events.as_fd().try_clone_to_owned()
     }
 
     /// Takes the waiting events.
@@ -183,7 +184,6 @@ fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
 
 /// Descriptors of the attached programs. They stay open as long as the [`Kernel`] lives.
 fn program_fds(kernel: &Kernel) -> Vec<i32> {
-    use std::os::fd::{AsFd as _, AsRawFd as _};
     kernel
         .ebpf
         .programs()

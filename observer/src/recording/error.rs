@@ -136,7 +136,9 @@ impl RecordingError {
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
             // The WAL index is a file too, and it meets a full disk in its own way.
             Some(ErrorCode::SystemIoFailure) if is_out_of_room(&source) => Self::DiskFull { path },
-            Some(ErrorCode::SystemIoFailure) if is_short_read(&source) => damaged("it ends in the middle".into()),
+            Some(ErrorCode::SystemIoFailure) if is_short_read(&source) => {
+                damaged("it ends in the middle".into())
+            }
             Some(ErrorCode::DatabaseCorrupt) => damaged("its pages do not fit together".into()),
             Some(ErrorCode::NotADatabase) => {
                 Self::NotARecording { path, why: "it is not an SQLite file".into() }

@@ -27,8 +27,9 @@ type Inserted = Result<(), InsertError>;
 
 /// A number as SQLite holds it. Its integers are signed, and one that does not fit is refused, not wrapped.
 pub(super) fn int(field: &str, value: u64) -> Result<i64, InsertError> {
-    i64::try_from(value)
-        .map_err(|_| InsertError::Value(format!("{field} is {value}, more than the {} a recording holds", i64::MAX)))
+    i64::try_from(value).map_err(|_| {
+        InsertError::Value(format!("{field} is {value}, more than the {} a recording holds", i64::MAX))
+    })
 }
 
 fn maybe(field: &str, value: Option<u64>) -> Result<Option<i64>, InsertError> {

@@ -6,6 +6,7 @@
 //! tables for people who want to ask a recording something else.
 
 mod checksum;
+mod claim;
 mod error;
 mod insert;
 mod reader;
@@ -15,9 +16,10 @@ mod thread;
 mod writer;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests;
 
 pub use error::RecordingError;
 pub use reader::Reader;
-pub use thread::{QUEUE, RecorderThread, Recorded};
+pub use thread::{QUEUE, Recorded, RecorderThread};
 pub use writer::Writer;

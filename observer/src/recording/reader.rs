@@ -118,18 +118,19 @@ impl Frames<'_> {
     fn step(&mut self) -> Result<Option<Frame>, RecordingError> {
         let Self { reader, .. } = *self;
         let damaged = |what: String| RecordingError::Damaged { path: reader.path.clone(), what };
-        let next = select::frame_after(&reader.connection, &mut self.subjects, self.after).map_err(|error| {
-            match RecordingError::database(&reader.path, error) {
-                RecordingError::Damaged { path, what } => RecordingError::Damaged {
-                    path,
-                    what: match self.after {
-                        Some(seq) => format!("{what}, after frame {seq}"),
-                        None => format!("{what}, in the first frame"),
+        let next =
+            select::frame_after(&reader.connection, &mut self.subjects, self.after).map_err(|error| {
+                match RecordingError::database(&reader.path, error) {
+                    RecordingError::Damaged { path, what } => RecordingError::Damaged {
+                        path,
+                        what: match self.after {
+                            Some(seq) => format!("{what}, after frame {seq}"),
+                            None => format!("{what}, in the first frame"),
+                        },
                     },
-                },
-                other => other,
-            }
-        })?;
+                    other => other,
+                }
+            })?;
         let Some((seq, frame, checksum)) = next else {
             return match reader.number("frames")? {
                 Some(written) if written != self.count => {
@@ -140,7 +141,9 @@ impl Frames<'_> {
         };
         self.checksum = self.checksum.then(&frame);
         if self.checksum != Checksum::from_stored(checksum) {
-            return Err(damaged(format!("frame {seq} is not what was written, or a frame before it is missing")));
+            return Err(damaged(format!(
+                "frame {seq} is not what was written, or a frame before it is missing"
+            )));
         }
         self.after = Some(seq);
         self.count += 1;
@@ -221,6 +224,8 @@ fn prepare(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Otherwise SQLite plans a query anew for every number that is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
     Ok(connection)
@@ -235,7 +240,9 @@ fn immutable_uri(absolute: &Path) -> String {
     let mut uri = String::from("file:");
     for byte in absolute.as_os_str().as_bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => uri.push(char::from(*byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte))
+            }
             // Writing to a String cannot fail.
             _ => _ = write!(uri, "%{byte:02X}"),
         }

@@ -60,7 +60,8 @@ fn wrong(what: impl fmt::Display) -> rusqlite::Error {
 /// A text that has to read as an address.
 fn parsed<T: FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
-    text.map(|text| text.parse().map_err(|_| wrong(format_args!("`{text}` is no {column} address")))).transpose()
+    text.map(|text| text.parse().map_err(|_| wrong(format_args!("`{text}` is no {column} address"))))
+        .transpose()
 }
 
 /// A text that has to be one of the names that an enum of ours has.
@@ -182,9 +183,7 @@ fn fact(row: &Row<'_>) -> rusqlite::Result<Fact> {
             pid: row.get("pid")?,
         },
         "cgroup_path" => Fact::CgroupPath { id: unsigned(row, "cgroup")?, path: row.get("path")? },
-        "limit" => {
-            Fact::Limit { name: row.get("name")?, value: row.get("value")?, place: row.get("place")? }
-        }
+        "limit" => Fact::Limit { name: row.get("name")?, value: row.get("value")?, place: row.get("place")? },
         other => return Err(wrong(format_args!("unknown fact `{other}`"))),
     })
 }

@@ -35,7 +35,9 @@ impl Recorded {
     pub fn complaint(&self) -> Option<String> {
         let missing = match self.frames_lost {
             0 => String::new(),
-            lost => format!("{}: {lost} of {} frames are not recorded", self.path.display(), self.frames + lost),
+            lost => {
+                format!("{}: {lost} of {} frames are not recorded", self.path.display(), self.frames + lost)
+            }
         };
         match (&self.error, self.frames_lost) {
             (None, 0) => None,
@@ -65,10 +67,13 @@ impl RecorderThread {
     pub(super) fn with_queue(writer: Writer, bound: usize) -> Result<Self, RecordingError> {
         let path = writer.path().to_owned();
         let (queue, messages) = sync_channel(bound);
-        let thread =
-            thread::Builder::new().name("recorder".into()).spawn(move || work(writer, &messages)).map_err(
-                |error| RecordingError::Stopped { path: path.clone(), why: format!("no thread for it: {error}") },
-            )?;
+        let thread = thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || work(writer, &messages))
+            .map_err(|error| RecordingError::Stopped {
+                path: path.clone(),
+                why: format!("no thread for it: {error}"),
+            })?;
         Ok(Self { path, queue, thread, given: 0, lost: 0 })
     }
 

@@ -2,9 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
-    io::{self, Read},
-    os::unix::fs::FileTypeExt,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::{
     checksum::Checksum,
+    claim::{cannot_create, claim},
     error::RecordingError,
     insert::{self, InsertError},
     schema,
@@ -23,8 +22,6 @@ use crate::core::{
     verdict::Verdict,
 };
 
-/// How an SQLite file begins.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// How long a program that reads the file may hold it locked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -210,6 +207,7 @@ impl Writer {
 
     /// Lets the file grow to so many pages and no further, as a full disk would.
     #[cfg(test)]
+    #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     pub(super) fn limit_pages(&self, pages: u32) {
         self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
@@ -244,52 +242,6 @@ impl Writer {
             }
         })
     }
-}
-
-/// Makes sure that a new recording may be written at this path; whether the file was made here.
-fn claim(path: &Path) -> Result<bool, RecordingError> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(_) => return Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(cannot_create(path, error)),
-    }
-    let occupied = |what| RecordingError::Occupied { path: path.to_owned(), what };
-    let kind = fs::metadata(path).map_err(|error| cannot_create(path, error))?.file_type();
-    if !kind.is_file() {
-        return Err(occupied(match () {
-            () if kind.is_dir() => "a folder",
-            () if kind.is_char_device() || kind.is_block_device() => "a device",
-            () if kind.is_fifo() || kind.is_socket() => "a pipe or socket",
-            () => "no regular file",
-        }));
-    }
-    let mut start = Vec::new();
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .and_then(|file| file.take(72).read_to_end(&mut start))
-        .map_err(|error| cannot_create(path, error))?;
-    if start.is_empty() {
-        Ok(false)
-    } else if !start.starts_with(MAGIC) {
-        Err(occupied("a file with other content"))
-    } else if start.get(68..72) == Some(&schema::APPLICATION_ID.to_be_bytes()) {
-        Err(RecordingError::AlreadyRecorded { path: path.to_owned() })
-    } else {
-        Err(occupied("an SQLite file of another program"))
-    }
-}
-
-fn cannot_create(path: &Path, source: io::Error) -> RecordingError {
-    let advice = match source.kind() {
-        io::ErrorKind::NotFound => "make its folder first",
-        io::ErrorKind::PermissionDenied => "choose a folder in which you may write",
-        io::ErrorKind::ReadOnlyFilesystem => "choose a file system that is not mounted read-only",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space or record elsewhere",
-        _ => "choose another place with --record",
-    };
-    RecordingError::Io { path: path.to_owned(), doing: "created", source, advice }
 }
 
 /// The name of a file that SQLite keeps beside a recording.

@@ -61,7 +61,12 @@ impl Source for Cgroups {
         !self.started || !self.named.is_empty() && self.walk.is_due(now_ns)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         if !self.started {
             self.started = true;
             world.cgroups = find_mount()?;
@@ -164,7 +169,10 @@ mod tests {
 
     #[test]
     fn the_path_of_version_2_is_read() {
-        assert_eq!(parse_cgroup("12:cpu:/a\n0::/system.slice/web.service\n"), Some("/system.slice/web.service"));
+        assert_eq!(
+            parse_cgroup("12:cpu:/a\n0::/system.slice/web.service\n"),
+            Some("/system.slice/web.service")
+        );
         for other in ["", "12:cpu:/a\n", "0::/../x\n", "0::/gone (deleted)\n", "0::/cut"] {
             assert_eq!(parse_cgroup(other), None, "{other}");
         }

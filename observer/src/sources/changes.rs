@@ -95,8 +95,8 @@ impl<'f> Samples<'f> {
         self.frame
     }
 
-    /// A counter of the kernel's was read. Says whether it moved.
-    pub fn signal(&mut self, signal: Signal, subject: &Subject, raw: u64, window: Window) -> bool {
+    /// A counter of the kernel's was read.
+    pub fn signal(&mut self, signal: Signal, subject: &Subject, raw: u64, window: Window) {
         let known = self.changes.counters.entry((signal, subject.clone()));
         let mut first = false;
         let counter = known.or_insert_with(|| {
@@ -106,7 +106,7 @@ impl<'f> Samples<'f> {
         let since_ns = if first { window.after_ns } else { counter.before_ns };
         counter.before_ns = window.before_ns;
         if !first && counter.raw == raw {
-            return false;
+            return;
         }
         if raw < counter.raw {
             counter.base = counter.base.saturating_add(counter.raw);
@@ -125,7 +125,6 @@ impl<'f> Samples<'f> {
             read_ns: window.after_ns,
             since_ns,
         });
-        !first
     }
 
     /// A resource in use was read.
@@ -197,7 +196,27 @@ impl<'f> Samples<'f> {
 
     /// A process is no more: if its id comes back, it is told again.
     pub fn process_ends(&mut self, pid: u32) {
-        self.changes.facts.remove(&FactKey::Process(pid));
+        if self.changes.facts.remove(&FactKey::Process(pid)).is_some() {
+            let its_own = format!("pid {pid} ");
+            self.changes
+                .facts
+                .retain(|key, _| !matches!(key, FactKey::Limit(_, place) if place.starts_with(&its_own)));
+        }
+    }
+
+    /// A network namespace is no more, or out of sight: nothing is in use there, and if it comes back its
+    /// limits are told again.
+    pub fn namespace_ends(&mut self, netns: u32, window: Window) {
+        let gauges = self.changes.gauges.keys().filter(|(_, subject)| subject.netns == Some(netns));
+        for (resource, subject) in gauges.cloned().collect::<Vec<_>>() {
+            self.usage_ends(resource, &subject, 0, window);
+        }
+        let place = format!("netns {netns}");
+        self.changes.facts.retain(|key, _| !matches!(key, FactKey::Limit(_, other) if *other == place));
+        // Counters are kept where they count: if the namespace comes back they must not fall.
+        self.changes.counters.retain(|(_, subject), counter| {
+            subject.netns != Some(netns) || counter.base > 0 || counter.raw > 0
+        });
     }
 
     /// A process no longer holds a listener.
@@ -207,65 +226,4 @@ impl<'f> Samples<'f> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn window(before_ns: u64, after_ns: u64) -> Window {
-        Window { before_ns, after_ns }
-    }
-
-    /// Feeds a series of reads of one counter and returns `(count, since, read)` of each sample.
-    fn counted(reads: &[(u64, Window)]) -> Vec<(u64, u64, u64)> {
-        let (mut frame, mut changes) = (Frame::default(), Changes::default());
-        for (raw, window) in reads {
-            Samples::new(&mut frame, &mut changes).signal(
-                Signal::ListenOverflow,
-                &Subject::namespace(1),
-                *raw,
-                *window,
-            );
-        }
-        frame.signals.iter().map(|s| (s.count, s.since_ns, s.read_ns)).collect()
-    }
-
-    #[test]
-    fn the_change_lies_between_the_start_of_the_last_equal_read_and_the_end_of_this_one() {
-        let reads =
-            [(5, window(10, 11)), (5, window(20, 21)), (5, window(30, 31)), (9, window(40, 42)), (9, window(50, 51))];
-        assert_eq!(counted(&reads), [(5, 11, 11), (9, 30, 42)]);
-    }
-
-    #[test]
-    fn a_counter_that_begins_anew_never_falls() {
-        let reads = [(5, window(10, 11)), (2, window(20, 21)), (3, window(30, 31))];
-        assert_eq!(counted(&reads), [(5, 11, 11), (7, 10, 21), (8, 20, 31)]);
-    }
-
-    #[test]
-    fn a_usage_is_told_when_it_or_its_limit_changes_and_when_it_ends() {
-        let (mut frame, mut changes) = (Frame::default(), Changes::default());
-        let mut samples = Samples::new(&mut frame, &mut changes);
-        let subject = Subject::process(7);
-        let by = "RLIMIT_NOFILE (soft)";
-        samples.usage(Resource::Descriptors, &subject, 3, Some((10, by)), window(10, 11));
-        samples.usage(Resource::Descriptors, &subject, 3, Some((10, by)), window(20, 21));
-        samples.usage(Resource::Descriptors, &subject, 3, Some((20, by)), window(30, 31));
-        samples.usage_ends(Resource::Descriptors, &subject, 0, window(40, 41));
-        samples.usage_ends(Resource::Descriptors, &subject, 0, window(50, 51));
-        let told: Vec<_> = frame.usages.iter().map(|u| (u.used, u.limit, u.since_ns, u.read_ns)).collect();
-        assert_eq!(told, [(3, Some(10), 11, 11), (3, Some(20), 20, 31), (0, Some(20), 30, 41)]);
-    }
-
-    #[test]
-    fn a_fact_is_told_once_and_again_when_it_changes() {
-        let (mut frame, mut changes) = (Frame::default(), Changes::default());
-        for value in ["128", "128", "4096", "4096"] {
-            Samples::new(&mut frame, &mut changes).fact(Fact::Limit {
-                name: "net.core.somaxconn".into(),
-                value: value.into(),
-                place: "netns 1".into(),
-            });
-        }
-        assert_eq!(frame.facts.len(), 2);
-    }
-}
+mod tests;

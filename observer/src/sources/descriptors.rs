@@ -49,11 +49,16 @@ impl Source for Descriptors {
     }
 
     fn due(&self, _now_ns: u64, world: &World) -> bool {
-        !self.followed.is_empty()
-            || !(world.owners.is_empty() && world.generator.is_empty() && world.noted.is_empty())
+        let nobody = world.owners.is_empty() && world.generator.is_empty() && world.noted.is_empty();
+        !(nobody && self.followed.is_empty())
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let size_is_count = *self.size_is_count.get_or_insert_with(|| {
             fs::metadata(format!("/proc/{}/fd", world.own_pid)).is_ok_and(|folder| folder.size() > 0)
@@ -181,7 +186,10 @@ mod tests {
         let pid = std::process::id();
         // Other tests of this process open and close files meanwhile.
         let close = |a: u64, b: u64| a.abs_diff(b) < 50;
-        assert!(close(count(pid, false).expect("own folder"), fs::read_dir("/proc/self/fd").expect("own folder").count() as u64));
+        assert!(close(
+            count(pid, false).expect("own folder"),
+            fs::read_dir("/proc/self/fd").expect("own folder").count() as u64
+        ));
     }
 
     proptest! {

@@ -40,7 +40,7 @@ pub enum SourceError {
         error: io::Error,
     },
     /// Some processes do not show what belongs to them.
-    #[error("{count} processes do not show their {what}: it takes CAP_SYS_PTRACE")]
+    #[error("processes that do not show their {what}: {count} (it takes CAP_SYS_PTRACE)")]
     Hidden {
         /// How many.
         count: usize,

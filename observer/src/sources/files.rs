@@ -30,7 +30,12 @@ impl Source for Files {
         self.near || self.pace.is_due(now_ns)
     }
 
-    fn read(&mut self, _world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        _world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
         self.pace.ran(window.before_ns, 0);
         // Allocated, free (always 0 since 2.6) and the limit.

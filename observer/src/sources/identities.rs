@@ -31,11 +31,15 @@ impl Source for Identities {
 
     fn due(&self, now_ns: u64, world: &World) -> bool {
         let news = |pid| !self.told.contains(pid);
-        self.pace.is_due(now_ns)
-            || world.owners.keys().chain(&world.generator).chain(&world.noted).any(news)
+        self.pace.is_due(now_ns) || world.owners.keys().chain(&world.generator).chain(&world.noted).any(news)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let now_ns = clock();
         let pids = world.processes_of_interest();
@@ -50,7 +54,8 @@ impl Source for Identities {
                 continue;
             }
             let Some(details) = problems.check(processes::details(pid, &mut self.buffer)) else { continue };
-            let cgroup = world.cgroups.as_ref().and_then(|mount| cgroups::of_process(pid, mount, &mut self.buffer));
+            let cgroup =
+                world.cgroups.as_ref().and_then(|mount| cgroups::of_process(pid, mount, &mut self.buffer));
             out.fact(Fact::Process {
                 pid,
                 parent: details.parent,

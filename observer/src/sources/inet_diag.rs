@@ -144,11 +144,16 @@ pub(super) enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
     /// The kernel refused, with an errno.
-    #[error("the kernel refused: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("the kernel refused: {}{}", std::io::Error::from_raw_os_error(*.0), hint(*.0))]
     Refused(i32),
     /// The bytes are not a netlink answer.
     #[error("a {0} is cut short or malformed")]
     Malformed(&'static str),
+}
+
+/// What to look at when the kernel refuses.
+fn hint(errno: i32) -> &'static str {
+    if errno == libc::ENOENT { " (the modules inet_diag and tcp_diag may not be loaded)" } else { "" }
 }
 
 /// Reads one datagram of an answer and hands each socket to `each`. Messages of another sequence are what
@@ -159,8 +164,9 @@ pub(super) fn decode(
     each: &mut dyn FnMut(&Entry),
 ) -> Result<Progress, WireError> {
     while !bytes.is_empty() {
-        let (length, kind, of) = (|| Some((u32_at(bytes, 0)? as usize, u16_at(bytes, 4)?, u32_at(bytes, 8)?)))()
-            .ok_or(WireError::Malformed("netlink header"))?;
+        let (length, kind, of) =
+            (|| Some((u32_at(bytes, 0)? as usize, u16_at(bytes, 4)?, u32_at(bytes, 8)?)))()
+                .ok_or(WireError::Malformed("netlink header"))?;
         let body = bytes.get(HEADER..length).ok_or(WireError::Malformed("netlink message"))?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         if of != sequence {

@@ -17,12 +17,31 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
+/// How often a namespace is dumped although no segment has arrived, for its new listeners.
+const DUMP_ANYWAY_NS: u64 = 1_000_000_000;
+
 /// Reads the namespaces whose turn it is.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     datagram: Datagram,
+    latest: HashMap<u32, Latest>,
+}
+
+/// The latest dump of a namespace.
+#[derive(Debug, Default)]
+struct Latest {
     entries: Vec<Entry>,
-    drops: HashMap<u32, Drops>,
+    drops: Drops,
+    dumped_ns: Option<u64>,
+}
+
+impl Latest {
+    /// Whether the next dump would give the same, `quiet_ns` being the end of a read without a segment: only
+    /// a new listener would be missed, and that has nothing to tell before its first segment.
+    fn still_holds(&self, quiet_ns: u64) -> bool {
+        let recent = |dumped_ns| quiet_ns.saturating_sub(dumped_ns) < DUMP_ANYWAY_NS;
+        self.dumped_ns.is_some_and(recent) && self.entries.iter().all(|entry| entry.queued == 0)
+    }
 }
 
 impl Source for Listeners {
@@ -34,7 +53,12 @@ impl Source for Listeners {
         world.namespaces.iter().any(|namespace| namespace.due)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let mut changes = 0;
         for namespace in world.due_namespaces() {
@@ -42,33 +66,47 @@ impl Source for Listeners {
                 problems.note(SourceError::SockDiag { netns: namespace.id, problem: problem.clone() });
                 continue;
             }
-            let (window, outcome) = Window::around(clock, || self.dump(namespace));
-            if let Err(error) = outcome {
-                // What is left of the dump would spoil the next one; a new socket is opened in its time.
-                namespace.diag = Err(error.to_string());
-                problems.note(error);
-                continue;
-            }
-            if self.tell(namespace, window, out) {
+            let latest = self.latest.entry(namespace.id).or_default();
+            let window = match namespace.quiet.filter(|window| latest.still_holds(window.after_ns)) {
+                Some(quiet) => quiet,
+                None => {
+                    let datagram = &mut self.datagram;
+                    let (window, outcome) = Window::around(clock, || latest.dump(namespace, datagram));
+                    if let Err(error) = outcome {
+                        // What is left of the dump would spoil the next one; a new socket is opened in time.
+                        namespace.diag = Err(error.to_string());
+                        problems.note(error);
+                        continue;
+                    }
+                    latest.dumped_ns = Some(window.before_ns);
+                    window
+                }
+            };
+            if latest.tell(namespace, window, out) {
                 changes += 1;
             }
         }
         world.listener_changes += changes;
-        self.drops.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
+        // A namespace may be lost from sight and come back; what its listeners had dropped must not fall.
+        self.latest.retain(|id, latest| {
+            world.namespaces.iter().any(|namespace| namespace.id == *id) || latest.drops.has_any()
+        });
         problems.finish()
     }
 }
 
-impl Listeners {
+impl Latest {
     /// Asks for all listeners of a namespace.
-    fn dump(&mut self, namespace: &mut Namespace) -> Result<(), SourceError> {
+    fn dump(&mut self, namespace: &mut Namespace, datagram: &mut Datagram) -> Result<(), SourceError> {
         let Ok(diag) = &mut namespace.diag else { return Ok(()) };
         self.entries.clear();
-        for family in Family::BOTH {
+        self.dumped_ns = None;
+        let families = Family::BOTH.into_iter().filter(|family| namespace.has_v6 || *family != Family::V6);
+        for family in families {
             let query = Query { family, states: states::LISTEN, with_drops: true, own_port: None };
             let entries = &mut self.entries;
             diag.short
-                .dump(query, &mut self.datagram, &mut |entry| entries.push(*entry))
+                .dump(query, datagram, &mut |entry| entries.push(*entry))
                 .map_err(|error| SourceError::SockDiag { netns: namespace.id, problem: error.to_string() })?;
         }
         Ok(())
@@ -76,15 +114,14 @@ impl Listeners {
 
     /// Tells what the dump gave. Says whether a listener appeared or was closed.
     fn tell(&mut self, namespace: &mut Namespace, window: Window, out: &mut Samples<'_>) -> bool {
-        let drops = self.drops.entry(namespace.id).or_default();
-        drops.update(&self.entries, window);
+        self.drops.update(&self.entries, window);
         let groups = group(&self.entries);
         for (address, group) in &groups {
             let subject =
                 Subject { cgroup: group.listener.cgroup, ..Subject::listener(namespace.id, *address) };
             let by = group.listener.limit_set_by(namespace.sysctls.somaxconn);
             out.usage(Resource::AcceptQueue, &subject, group.used, Some((group.limit, by)), window);
-            if let Some(total) = drops.totals.get(address) {
+            if let Some(total) = self.drops.totals.get(address) {
                 // A listener that was not there at the dump before had dropped nothing then.
                 if let Some(before) = total.born {
                     out.signal(Signal::ListenDrop, &subject, 0, before);
@@ -162,6 +199,11 @@ struct Total {
 }
 
 impl Drops {
+    /// Whether anything was dropped.
+    fn has_any(&self) -> bool {
+        self.totals.values().any(|total| total.count > 0)
+    }
+
     /// Takes in a dump.
     fn update(&mut self, entries: &[Entry], window: Window) {
         let mut seen = HashMap::with_capacity(entries.len());

@@ -48,7 +48,8 @@ pub trait Source {
     fn due(&self, now_ns: u64, world: &World) -> bool;
 
     /// Reads it. An error does not mean that nothing was read: what could be read is in `out`.
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError>;
+    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>)
+    -> Result<(), SourceError>;
 }
 
 /// How to collect.
@@ -84,17 +85,17 @@ impl Collector {
             sources: vec![
                 Box::<processes::Processes>::default(),
                 Box::<namespaces::Namespaces>::default(),
-                Box::<netstat::Netstat>::default(),
                 Box::<snmp::Snmp>::default(),
+                Box::<netstat::Netstat>::default(),
                 Box::<sysctls::Sysctls>::default(),
                 Box::<sockstat::Sockstat>::default(),
                 Box::<listeners::Listeners>::default(),
                 Box::<descriptors::Descriptors>::default(),
                 Box::<files::Files>::default(),
-                Box::<syn_queues::SynQueues>::default(),
-                Box::<ports::Ports>::default(),
                 Box::<owners::Owners>::default(),
                 Box::<identities::Identities>::default(),
+                Box::<syn_queues::SynQueues>::default(),
+                Box::<ports::Ports>::default(),
             ],
             cgroups: cgroups::Cgroups::default(),
         }
@@ -124,7 +125,13 @@ impl Collector {
 }
 
 /// Reads one source if it is due, and notes how that went.
-fn run(source: &mut dyn Source, world: &mut World, changes: &mut Changes, clock: Clock<'_>, frame: &mut Frame) {
+fn run(
+    source: &mut dyn Source,
+    world: &mut World,
+    changes: &mut Changes,
+    clock: Clock<'_>,
+    frame: &mut Frame,
+) {
     let before_ns = clock();
     if !source.due(before_ns, world) {
         return;

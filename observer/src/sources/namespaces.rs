@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fs, fs::File, io, os::unix::fs::MetadataExt, th
 use nix::sched::{CloneFlags, setns};
 
 use super::{
-    Clock, Pace, Samples, Source,
+    Clock, Samples, Source, Window,
     error::{Problems, SourceError},
     sock_diag::DiagSocket,
     world::{Diag, Namespace, World},
@@ -26,6 +26,10 @@ const MOST_IDLE: usize = 4;
 const ACTIVE_NS: u64 = 2_000_000_000;
 /// How often a namespace without listeners and traffic is read.
 const IDLE_NS: u64 = 500_000_000;
+/// When to try again to open what was refused.
+const RETRY_NS: u64 = 10_000_000_000;
+/// Namespaces that are visited at one tick, at most.
+const MOST_VISITS: usize = 4;
 /// Namespaces that are followed at all.
 const MOST: usize = 1_024;
 
@@ -36,17 +40,6 @@ pub(super) struct Namespaces {
     seen: Option<u64>,
     /// Where the turn of the busy ones begins when there are too many for one tick.
     turn: usize,
-    retry: Retry,
-}
-
-/// When to try again what was refused.
-#[derive(Debug)]
-struct Retry(Pace);
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self(Pace::every_ms(10_000))
-    }
 }
 
 impl Source for Namespaces {
@@ -58,7 +51,12 @@ impl Source for Namespaces {
         true
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, _out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let now_ns = clock();
         if world.namespaces.is_empty() {
@@ -66,22 +64,23 @@ impl Source for Namespaces {
             // Without an id of its own the namespace could not be named; 0 is nobody's.
             world.namespaces.push(Namespace::new(id.unwrap_or(0), world.own_pid, true));
         }
-        revalidate(world);
+        for ended in revalidate(world) {
+            out.namespace_ends(ended, Window { before_ns: now_ns, after_ns: clock() });
+        }
         if self.seen.replace(world.process_changes) != Some(world.process_changes) {
             discover(world);
         }
-        let retry = self.retry.0.is_due(now_ns);
-        if retry {
-            self.retry.0.ran(now_ns, 0);
-        }
-        for namespace in &mut world.namespaces {
-            if namespace.diag.is_err() && (retry || namespace.read_ns == 0) {
-                namespace.diag = open_diag(namespace).map_err(|error| {
-                    let text = error.to_string();
-                    problems.note(error);
-                    text
-                });
-            }
+        let closed = |namespace: &&mut Namespace| {
+            let retry = |tried_ns| now_ns.saturating_sub(tried_ns) >= RETRY_NS;
+            namespace.diag.is_err() && namespace.opened_ns.is_none_or(retry)
+        };
+        for namespace in world.namespaces.iter_mut().filter(closed).take(MOST_VISITS) {
+            namespace.opened_ns = Some(now_ns);
+            namespace.diag = open_diag(namespace).map_err(|error| {
+                let text = error.to_string();
+                problems.note(error);
+                text
+            });
         }
         self.take_turns(world, now_ns);
         problems.finish()
@@ -121,9 +120,11 @@ impl Namespaces {
     }
 }
 
-/// Looks whether the process that stands for each namespace still lives there; if not, another one does.
-fn revalidate(world: &mut World) {
+/// Looks whether the process that stands for each namespace still lives there; if not, another one has to.
+/// Returns the namespaces without any.
+fn revalidate(world: &mut World) -> Vec<u32> {
     let World { namespaces, processes, .. } = world;
+    let mut ended = Vec::new();
     namespaces.retain_mut(|namespace| {
         let lives_there = |pid| id_of(pid).is_ok_and(|id| id == namespace.id);
         if namespace.own || lives_there(namespace.pid) {
@@ -131,11 +132,13 @@ fn revalidate(world: &mut World) {
         }
         let mut others = processes.iter().filter(|(_, process)| process.netns == Some(namespace.id));
         let other = others.find(|(pid, _)| lives_there(**pid));
-        if let Some((pid, _)) = other {
-            namespace.pid = *pid;
+        match other {
+            Some((pid, _)) => namespace.pid = *pid,
+            None => ended.push(namespace.id),
         }
         other.is_some()
     });
+    ended
 }
 
 /// Adds the namespaces that processes have been seen in.
@@ -167,7 +170,8 @@ fn open_diag(namespace: &Namespace) -> Result<Diag, SourceError> {
 /// The network namespace of a process.
 pub(super) fn id_of(pid: u32) -> Result<u32, SourceError> {
     let file = format!("/proc/{pid}/ns/net");
-    let target = fs::read_link(&file).map_err(|error| SourceError::Unreadable { file: file.clone(), error })?;
+    let target =
+        fs::read_link(&file).map_err(|error| SourceError::Unreadable { file: file.clone(), error })?;
     parse_id(&target.to_string_lossy()).map_err(|problem| SourceError::malformed(file, problem))
 }
 
@@ -210,7 +214,8 @@ mod tests {
     #[test]
     fn the_link_names_the_namespace() {
         assert_eq!(parse_id("net:[4026531840]"), Ok(4_026_531_840));
-        for damaged in ["", "net:[]", "net:[-1]", "net:[4026531840", "mnt:[4026531840]", "net:[99999999999]"] {
+        for damaged in ["", "net:[]", "net:[-1]", "net:[4026531840", "mnt:[4026531840]", "net:[99999999999]"]
+        {
             assert!(parse_id(damaged).is_err(), "{damaged}");
         }
     }

@@ -1,12 +1,14 @@
 //! `/proc/PID/net/netstat`: what the kernel dropped at the listeners of a namespace, as one sum per namespace.
 
+use std::collections::HashMap;
+
 use observer_common::Signal;
 
 use super::{
     Clock, Samples, Source, Window,
     error::{Problems, SourceError},
     text,
-    world::World,
+    world::{Namespace, World},
 };
 use crate::core::subject::Subject;
 
@@ -22,6 +24,8 @@ const COLUMNS: [(&str, Signal); 4] = [
 #[derive(Debug, Default)]
 pub(super) struct Netstat {
     buffer: Vec<u8>,
+    /// Per namespace, as it was read last.
+    latest: HashMap<u32, [u64; COLUMNS.len()]>,
 }
 
 impl Source for Netstat {
@@ -33,22 +37,40 @@ impl Source for Netstat {
         world.namespaces.iter().any(|namespace| namespace.due)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
-            let file = namespace.file("netstat");
-            let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
-            let Some(text) = problems.check(text) else { continue };
-            let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
-            let Some(values) = problems.check(parsed) else { continue };
+            let known = self.latest.remove(&namespace.id);
+            let unchanged = namespace.quiet.and_then(|window| Some((window, known?)));
+            let read = unchanged.map_or_else(|| self.read_file(namespace, clock), Ok);
+            let Some((window, values)) = problems.check(read) else { continue };
             let subject = Subject::namespace(namespace.id);
             for ((_, signal), value) in COLUMNS.iter().zip(values) {
-                if out.signal(*signal, &subject, value, window) {
-                    namespace.active_ns = window.after_ns;
-                }
+                out.signal(*signal, &subject, value, window);
             }
+            self.latest.insert(namespace.id, values);
         }
+        self.latest.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
         problems.finish()
+    }
+}
+
+impl Netstat {
+    /// Reads the file of one namespace.
+    fn read_file(
+        &mut self,
+        namespace: &Namespace,
+        clock: Clock<'_>,
+    ) -> Result<(Window, [u64; COLUMNS.len()]), SourceError> {
+        let file = namespace.file("netstat");
+        let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
+        let values = parse(text?).map_err(|problem| SourceError::malformed(file, problem))?;
+        Ok((window, values))
     }
 }
 

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     fs::{self, ReadDir},
+    io,
     net::SocketAddr,
 };
 
@@ -20,9 +21,13 @@ use super::{
 use crate::core::frame::Fact;
 
 /// Reading links takes at most this long per tick.
-const BUDGET_NS: u64 = 1_000_000;
+const BUDGET_NS: u64 = 500_000;
 /// A listener without a visible owner is looked for again after this long.
-const RETRY_MS: u64 = 30_000;
+const RETRY_MS: u64 = 60_000;
+/// Listeners are among the first descriptors of a process. When nobody is looked for, no more are read.
+const ENOUGH: usize = 256;
+/// No more than this are read of any process: what comes then are the connections of a server.
+const MOST: usize = 8_192;
 /// Owners whose children are followed.
 const MOST_FOLLOWED: usize = 64;
 
@@ -44,10 +49,18 @@ pub(super) struct Owners {
     /// Processes that were looked at since the set of listeners last changed.
     seen: HashSet<u32>,
     /// The folder that is being read.
-    folder: Option<(u32, ReadDir)>,
+    folder: Option<Folder>,
     listener_changes: u64,
     hidden: usize,
     buffer: Vec<u8>,
+}
+
+/// The descriptors of a process.
+#[derive(Debug)]
+struct Folder {
+    pid: u32,
+    links: ReadDir,
+    read: usize,
 }
 
 impl Default for Owners {
@@ -78,7 +91,12 @@ impl Source for Owners {
         self.is_busy() || world.listener_changes != self.listener_changes || self.pace.is_due(now_ns)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let began_ns = clock();
         let changed = self.listener_changes != world.listener_changes;
@@ -179,7 +197,9 @@ impl Owners {
     /// Queues the children of a process that were not looked at yet.
     fn queue_children(&mut self, pid: u32) {
         // Not every kernel has this file, and the process may have ended.
-        let Ok(text) = text::read(&format!("/proc/{pid}/task/{pid}/children"), &mut self.buffer) else { return };
+        let Ok(text) = text::read(&format!("/proc/{pid}/task/{pid}/children"), &mut self.buffer) else {
+            return;
+        };
         for child in text.split_ascii_whitespace().filter_map(|word| word.parse().ok()) {
             if !self.seen.contains(&child) {
                 self.kin.push_back(child);
@@ -189,14 +209,28 @@ impl Owners {
 
     /// Reads one link, or opens the next folder. `false` if there is nothing left to do.
     fn step(&mut self, world: &mut World, out: &mut Samples<'_>) -> bool {
-        let Some((pid, folder)) = &mut self.folder else { return self.open_next() };
-        let pid = *pid;
-        let Some(Ok(entry)) = folder.next() else {
+        let Some(folder) = &mut self.folder else { return self.open_next() };
+        let pid = folder.pid;
+        folder.read += 1;
+        let enough = folder.read > if self.wanted.is_empty() { ENOUGH } else { MOST };
+        let Some(Ok(entry)) = folder.links.next().filter(|_| !enough) else {
             self.folder = None;
             return true;
         };
-        let inode = fs::read_link(entry.path()).ok().and_then(|target| socket_inode(&target.to_string_lossy()));
-        let Some((inode, listener)) = inode.and_then(|inode| Some((inode, *self.listeners.get(&inode)?))) else {
+        let target = match fs::read_link(entry.path()) {
+            Ok(target) => target,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    // The list of a process may be open to those for whom its links are not.
+                    self.hidden += 1;
+                    self.folder = None;
+                }
+                return true;
+            }
+        };
+        let inode = socket_inode(&target.to_string_lossy());
+        let Some((inode, listener)) = inode.and_then(|inode| Some((inode, *self.listeners.get(&inode)?)))
+        else {
             return true;
         };
         self.wanted.remove(&inode);
@@ -221,7 +255,7 @@ impl Owners {
             return true;
         }
         match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(folder) => self.folder = Some((pid, folder)),
+            Ok(links) => self.folder = Some(Folder { pid, links, read: 0 }),
             Err(error) if is_gone(&error) => {}
             Err(_) => self.hidden += 1,
         }

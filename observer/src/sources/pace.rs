@@ -22,6 +22,11 @@ impl Pace {
         Self { share, ..self }
     }
 
+    /// Takes at most 1/`share` of the time from the next run on.
+    pub(super) const fn set_share(&mut self, share: u64) {
+        self.share = share;
+    }
+
     /// Whether it is time.
     pub(super) const fn is_due(&self, now_ns: u64) -> bool {
         now_ns.saturating_add(SLACK_NS) >= self.next_ns

@@ -17,6 +17,10 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
+/// Dumps take at most one in this many of the time.
+const SHARE: u64 = 500;
+/// And this when a range is half used.
+const SHARE_NEAR: u64 = 200;
 /// Receiving takes at most this long per tick.
 const BUDGET_NS: u64 = 2_000_000;
 /// Destinations that are told even if they use less than one in [`SMALL_SHARE`] of the range.
@@ -40,18 +44,21 @@ pub(super) struct Ports {
     busy_ns: u64,
     waiting: VecDeque<u32>,
     dump: Option<Dump>,
+    /// Whether a destination of this round uses half of the range.
+    near: bool,
     told: HashMap<u32, HashSet<Pair>>,
 }
 
 impl Default for Ports {
     fn default() -> Self {
         Self {
-            pace: Pace::every_ms(1_000).at_most_one_in(200),
+            pace: Pace::every_ms(1_000).at_most_one_in(SHARE),
             datagram: Datagram::default(),
             started_ns: 0,
             busy_ns: 0,
             waiting: VecDeque::new(),
             dump: None,
+            near: false,
             told: HashMap::new(),
         }
     }
@@ -84,11 +91,16 @@ impl Source for Ports {
         self.is_under_way() || self.pace.is_due(now_ns)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let began_ns = clock();
         if !self.is_under_way() {
-            (self.started_ns, self.busy_ns) = (began_ns, 0);
+            (self.started_ns, self.busy_ns, self.near) = (began_ns, 0, false);
             self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
         }
@@ -112,6 +124,7 @@ impl Source for Ports {
         }
         self.busy_ns += clock().saturating_sub(began_ns);
         if !self.is_under_way() {
+            self.pace.set_share(if self.near { SHARE_NEAR } else { SHARE });
             self.pace.ran(self.started_ns, self.busy_ns);
         }
         problems.finish()
@@ -134,10 +147,13 @@ impl Ports {
     fn next(&mut self, world: &mut World, clock: Clock<'_>) -> Option<Dump> {
         while let Some(id) = self.waiting.pop_front() {
             let Some(namespace) = world.namespaces.iter_mut().find(|n| n.id == id) else { continue };
-            let (Some(range), Some(limit)) = (namespace.sysctls.port_range, namespace.sysctls.free_ports) else {
+            let (Some(range), Some(limit)) = (namespace.sysctls.port_range, namespace.sysctls.free_ports)
+            else {
                 continue;
             };
-            let Some(socket) = namespace.diag.as_mut().ok().and_then(|diag| diag.long.take()) else { continue };
+            let Some(socket) = namespace.diag.as_mut().ok().and_then(|diag| diag.long.take()) else {
+                continue;
+            };
             return Some(Dump {
                 netns: id,
                 socket,
@@ -166,6 +182,7 @@ impl Ports {
         let limit = Some((dump.limit, "net.ipv4.ip_local_port_range"));
         for pair in &chosen {
             let used = dump.in_use.get(pair).copied().unwrap_or(0);
+            self.near |= used.saturating_mul(2) >= dump.limit;
             out.usage(Resource::EphemeralPorts, &subject(pair), used, limit, window);
         }
         for pair in told.difference(&chosen) {

@@ -54,7 +54,12 @@ impl Source for Processes {
         self.listing.is_due(now_ns) || !self.waiting.is_empty() || !world.generator.is_empty()
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let started_ns = clock();
         if world.generator.len() <= SMALL_TREE {
@@ -219,15 +224,13 @@ mod tests {
 
     use super::*;
 
-    const STAT: &str = "17 (web) (x) S 1 17 17 0 -1 4194560 900 0 0 0 5 6 0 0 20 0 4 0 12345 9000 80 1844 0\n";
+    const STAT: &str =
+        "17 (web) (x) S 1 17 17 0 -1 4194560 900 0 0 0 5 6 0 0 20 0 4 0 12345 9000 80 1844 0\n";
 
     #[test]
     fn a_command_name_may_hold_anything() {
         let details = parse_stat(STAT).expect("a line of the kernel's");
-        assert_eq!(
-            details,
-            Details { comm: "web) (x".into(), parent: 1, kernel: false, started: 12_345 }
-        );
+        assert_eq!(details, Details { comm: "web) (x".into(), parent: 1, kernel: false, started: 12_345 });
         let kernel = parse_stat(&STAT.replace("4194560", "2129984")).expect("a line of the kernel's");
         assert!(kernel.kernel);
     }

@@ -1,4 +1,7 @@
 //! `/proc/PID/net/snmp`: the connections of a namespace, opened, accepted and standing.
+//!
+//! It also counts every TCP segment that arrives (InSegs), of IPv4 and IPv6 alike. While none does, no
+//! listener can drop anything and no queue can grow, and the dearer sources do not read again.
 
 use observer_common::Signal;
 
@@ -9,6 +12,10 @@ use super::{
     world::World,
 };
 use crate::core::{frame::Resource, subject::Subject};
+
+/// A namespace is quiet when no segment has arrived for this long. A segment is counted first and takes its
+/// effect within microseconds, so what was read during this time has seen the effect of the last one.
+const QUIET_NS: u64 = 1_000_000_000;
 
 /// Reads the namespaces whose turn it is.
 #[derive(Debug, Default)]
@@ -25,21 +32,29 @@ impl Source for Snmp {
         world.namespaces.iter().any(|namespace| namespace.due)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
+            namespace.quiet = None;
             let file = namespace.file("snmp");
             let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
             let Some(text) = problems.check(text) else { continue };
             let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
             let Some(tcp) = problems.check(parsed) else { continue };
             let subject = Subject::namespace(namespace.id);
-            let opened = out.signal(Signal::ConnectAttempt, &subject, tcp.opened, window);
-            let accepted = out.signal(Signal::ConnectionAccepted, &subject, tcp.accepted, window);
+            out.signal(Signal::ConnectAttempt, &subject, tcp.opened, window);
+            out.signal(Signal::ConnectionAccepted, &subject, tcp.accepted, window);
             out.usage(Resource::Connections, &subject, tcp.established, None, window);
-            if opened || accepted {
-                namespace.active_ns = window.after_ns;
+            if namespace.segments.replace(tcp.segments) != Some(tcp.segments) {
+                namespace.active_ns = window.before_ns;
             }
+            let quiet_ns = window.before_ns.saturating_sub(namespace.active_ns);
+            namespace.quiet = (quiet_ns >= QUIET_NS).then_some(window);
         }
         problems.finish()
     }
@@ -51,15 +66,18 @@ struct Tcp {
     opened: u64,
     accepted: u64,
     established: u64,
+    segments: u64,
 }
 
 /// Reads section Tcp.
 fn parse(text: &str) -> Result<Tcp, String> {
-    let [opened, accepted, established] = text::columns(text, "Tcp", ["ActiveOpens", "PassiveOpens", "CurrEstab"])?;
+    let columns = ["ActiveOpens", "PassiveOpens", "CurrEstab", "InSegs"];
+    let [opened, accepted, established, segments] = text::columns(text, "Tcp", columns)?;
     Ok(Tcp {
         opened: opened.ok_or("has no column ActiveOpens")?,
         accepted: accepted.ok_or("has no column PassiveOpens")?,
         established: established.ok_or("has no column CurrEstab")?,
+        segments: segments.ok_or("has no column InSegs")?,
     })
 }
 
@@ -71,12 +89,12 @@ mod tests {
 
     /// A column that is not asked for may be negative, as MaxConn is.
     const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\n\
-        Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab\n\
-        Tcp: 1 200 120000 -1 300 200 4 5 17\nUdp: InDatagrams\nUdp: 9\n";
+        Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs\n\
+        Tcp: 1 200 120000 -1 300 200 4 5 17 1234\nUdp: InDatagrams\nUdp: 9\n";
 
     #[test]
     fn connections_are_read() {
-        assert_eq!(parse(SNMP), Ok(Tcp { opened: 300, accepted: 200, established: 17 }));
+        assert_eq!(parse(SNMP), Ok(Tcp { opened: 300, accepted: 200, established: 17, segments: 1_234 }));
     }
 
     #[test]

@@ -4,9 +4,12 @@ use super::{
     Clock, Samples, Source, Window,
     error::{Problems, SourceError},
     text,
-    world::World,
+    world::{Namespace, World},
 };
 use crate::core::{frame::Resource, subject::Subject};
+
+/// How often it is read while no segment arrives.
+const QUIET_INTERVAL_NS: u64 = 450_000_000;
 
 /// Reads the namespaces whose turn it is.
 #[derive(Debug, Default)]
@@ -23,12 +26,21 @@ impl Source for Sockstat {
         world.namespaces.iter().any(|namespace| namespace.due)
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let host = world.host;
         for namespace in world.due_namespaces() {
+            if !is_due(namespace) {
+                continue;
+            }
             let file = namespace.file("sockstat");
             let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
+            namespace.sockstat_ns = Some(window.before_ns);
             let Some(text) = problems.check(text) else { continue };
             let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
             let Some(tcp) = problems.check(parsed) else { continue };
@@ -43,16 +55,28 @@ impl Source for Sockstat {
             }
             let v6 = namespace.file("sockstat6");
             let v6_in_use = match text::read(&v6, &mut self.buffer) {
-                Ok(text) => problems.check(parse_v6(text).map_err(|problem| SourceError::malformed(v6, problem))),
+                Ok(text) => {
+                    problems.check(parse_v6(text).map_err(|problem| SourceError::malformed(v6, problem)))
+                }
                 // A kernel without IPv6 has no such file.
                 Err(error) => {
                     problems.note(error);
                     Some(0)
                 }
             };
-            namespace.tcp_sockets = v6_in_use.map(|v6| tcp.in_use.saturating_add(tcp.time_wait).saturating_add(v6));
+            namespace.has_v6 = v6_in_use != Some(0);
+            namespace.tcp_sockets =
+                v6_in_use.map(|v6| tcp.in_use.saturating_add(tcp.time_wait).saturating_add(v6));
         }
         problems.finish()
+    }
+}
+
+/// Without a segment sockets only come and go slowly.
+fn is_due(namespace: &Namespace) -> bool {
+    match (namespace.quiet, namespace.sockstat_ns) {
+        (Some(quiet), Some(read_ns)) => quiet.after_ns.saturating_sub(read_ns) >= QUIET_INTERVAL_NS,
+        _ => true,
     }
 }
 
@@ -72,7 +96,12 @@ struct Tcp {
 /// Reads `sockstat`.
 fn parse(text: &str) -> Result<Tcp, String> {
     let value = |key| value(text, "TCP:", key);
-    Ok(Tcp { in_use: value("inuse")?, orphans: value("orphan")?, time_wait: value("tw")?, memory: value("mem")? })
+    Ok(Tcp {
+        in_use: value("inuse")?,
+        orphans: value("orphan")?,
+        time_wait: value("tw")?,
+        memory: value("mem")?,
+    })
 }
 
 /// The sockets in use of `sockstat6`.

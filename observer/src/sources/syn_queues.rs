@@ -4,32 +4,42 @@
 //! how often that happens follows from how long it takes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use super::{
     Clock, Pace, Samples, Source, Window,
-    error::{Problems, SourceError},
+    error::SourceError,
     inet_diag::{Family, Query, states},
     sock_diag::Datagram,
     world::{Listener, Namespace, World},
 };
 use crate::core::{frame::Resource, subject::Subject};
 
-/// Reads the namespaces that have listeners.
+/// Reads the namespaces that have listeners, one at a time.
 #[derive(Debug)]
 pub(super) struct SynQueues {
     pace: Pace,
     datagram: Datagram,
     /// Requests per own address, as the dump shows them.
     requests: BTreeMap<SocketAddr, u64>,
+    /// Where the turn is.
+    latest: usize,
+    /// Namespaces that had no request while they were quiet.
+    empty: BTreeSet<u32>,
 }
 
 impl Default for SynQueues {
     fn default() -> Self {
-        let pace = Pace::every_ms(100).at_most_one_in(400);
-        Self { pace, datagram: Datagram::default(), requests: BTreeMap::new() }
+        let pace = Pace::every_ms(100).at_most_one_in(1_000);
+        Self {
+            pace,
+            datagram: Datagram::default(),
+            requests: BTreeMap::new(),
+            latest: 0,
+            empty: BTreeSet::new(),
+        }
     }
 }
 
@@ -39,34 +49,50 @@ impl Source for SynQueues {
     }
 
     fn due(&self, now_ns: u64, world: &World) -> bool {
-        self.pace.is_due(now_ns) && world.namespaces.iter().any(|namespace| !namespace.listeners.is_empty())
+        self.pace.is_due(now_ns) && world.namespaces.iter().any(|namespace| self.is_worth_it(namespace))
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
-        let mut problems = Problems::default();
-        let started_ns = clock();
-        for namespace in world.due_namespaces().filter(|namespace| !namespace.listeners.is_empty()) {
-            let (window, outcome) = Window::around(clock, || self.dump(namespace));
-            if let Err(error) = outcome {
-                namespace.diag = Err(error.to_string());
-                problems.note(error);
-                continue;
-            }
-            let requests = assign(&self.requests, &namespace.listeners);
-            for (address, listener) in &namespace.listeners {
-                let subject =
-                    Subject { cgroup: listener.cgroup, ..Subject::listener(namespace.id, *address) };
-                let used = requests.get(address).copied().unwrap_or(0);
-                let by = listener.limit_set_by(namespace.sysctls.somaxconn);
-                out.usage(Resource::SynQueue, &subject, used, Some((listener.backlog, by)), window);
-            }
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
+        let count = world.namespaces.len();
+        let next = (1..=count)
+            .map(|step| (self.latest + step) % count)
+            .find(|at| world.namespaces.get(*at).is_some_and(|namespace| self.is_worth_it(namespace)));
+        let Some(namespace) = next.and_then(|at| world.namespaces.get_mut(at)) else { return Ok(()) };
+        self.latest = next.unwrap_or(0);
+        let (window, outcome) = Window::around(clock, || self.dump(namespace));
+        self.pace.ran(window.before_ns, window.after_ns.saturating_sub(window.before_ns));
+        if let Err(error) = outcome {
+            namespace.diag = Err(error.to_string());
+            return Err(error);
         }
-        self.pace.ran(started_ns, clock().saturating_sub(started_ns));
-        problems.finish()
+        let requests = assign(&self.requests, &namespace.listeners);
+        for (address, listener) in &namespace.listeners {
+            let subject = Subject { cgroup: listener.cgroup, ..Subject::listener(namespace.id, *address) };
+            let used = requests.get(address).copied().unwrap_or(0);
+            let by = listener.limit_set_by(namespace.sysctls.somaxconn);
+            out.usage(Resource::SynQueue, &subject, used, Some((listener.backlog, by)), window);
+        }
+        if requests.is_empty() && namespace.quiet.is_some() {
+            self.empty.insert(namespace.id);
+        } else {
+            self.empty.remove(&namespace.id);
+        }
+        Ok(())
     }
 }
 
 impl SynQueues {
+    /// Whether a namespace may have requests: without a segment none come to where there were none.
+    fn is_worth_it(&self, namespace: &Namespace) -> bool {
+        let still_empty = namespace.quiet.is_some() && self.empty.contains(&namespace.id);
+        !namespace.listeners.is_empty() && namespace.diag.is_ok() && !still_empty
+    }
+
     /// Counts the requests of a namespace. Their family is that of their listener, whatever the client's.
     fn dump(&mut self, namespace: &mut Namespace) -> Result<(), SourceError> {
         self.requests.clear();
@@ -125,7 +151,13 @@ mod tests {
     fn a_request_belongs_to_the_most_specific_listener() {
         let listeners = ["10.0.0.1:80", "0.0.0.0:80", "[::]:80", "[::]:443"];
         let listeners = listeners.map(|text| (address(text), Listener::default())).into();
-        let requests = [("10.0.0.1:80", 3), ("10.0.0.2:80", 4), ("[fd00::1]:80", 5), ("10.0.0.1:443", 6), ("10.0.0.1:22", 7)];
+        let requests = [
+            ("10.0.0.1:80", 3),
+            ("10.0.0.2:80", 4),
+            ("[fd00::1]:80", 5),
+            ("10.0.0.1:443", 6),
+            ("10.0.0.1:22", 7),
+        ];
         let requests = requests.map(|(text, count)| (address(text), count)).into();
         let assigned = assign(&requests, &listeners);
         let expected = [("10.0.0.1:80", 3), ("0.0.0.0:80", 4), ("[::]:80", 5), ("[::]:443", 6)];

@@ -15,9 +15,11 @@ use crate::core::frame::Fact;
 /// How often each is read.
 const INTERVAL_NS: u64 = 5_000_000_000;
 
+/// Namespaces that are visited at one tick, at most.
+const MOST_VISITS: usize = 4;
+
 /// Sysctls that hold for the whole host. Those of `net` are shown in the initial namespace only.
-const OF_HOST: [&str; 4] =
-    ["fs.file-max", "fs.nr_open", "net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans"];
+const OF_HOST: [&str; 4] = ["fs.file-max", "fs.nr_open", "net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans"];
 
 /// Sysctls that each network namespace has for itself.
 const OF_NAMESPACE: [&str; 8] = [
@@ -60,7 +62,12 @@ impl Source for Sysctls {
         self.host.is_due(now_ns) || world.namespaces.iter().any(|namespace| is_due(namespace, now_ns))
     }
 
-    fn read(&mut self, world: &mut World, clock: Clock<'_>, out: &mut Samples<'_>) -> Result<(), SourceError> {
+    fn read(
+        &mut self,
+        world: &mut World,
+        clock: Clock<'_>,
+        out: &mut Samples<'_>,
+    ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let now_ns = clock();
         if self.host.is_due(now_ns) {
@@ -79,7 +86,8 @@ impl Source for Sysctls {
                 out.fact(Fact::Limit { name: name.into(), value, place: "host".into() });
             }
         }
-        for namespace in world.namespaces.iter_mut().filter(|namespace| is_due(namespace, now_ns)) {
+        let due = world.namespaces.iter_mut().filter(|namespace| is_due(namespace, now_ns));
+        for namespace in due.take(MOST_VISITS) {
             let read_all = || OF_NAMESPACE.map(read);
             // The time of the read is noted even if it fails: a refused visit is not repeated at every tick.
             let (window, values) = Window::around(clock, || match namespace.own {
@@ -149,7 +157,11 @@ fn parse_range(text: &str) -> Result<(u16, u16), String> {
         return Err(format!("`{}` is not a range of ports", text::shorten(text)));
     };
     let (low, high) = (parse_port(low)?, parse_port(high)?);
-    if low > high { Err(format!("`{}` is not a range of ports", text::shorten(text))) } else { Ok((low, high)) }
+    if low > high {
+        Err(format!("`{}` is not a range of ports", text::shorten(text)))
+    } else {
+        Ok((low, high))
+    }
 }
 
 /// A list of ports and ranges, such as `8080,9000-9010`; blank if there are none.

@@ -144,8 +144,10 @@ fn the_command_and_its_children_are_followed_with_their_descriptors() {
     let mut collector = collector();
     collector.set_command(command.id());
     let frame = collect(&mut collector, |frame| {
-        let child = |fact: &Fact| matches!(fact, Fact::Process { comm, generator: true, .. } if comm == "sleep");
-        let limit = |usage: &UsageSample| usage.subject == Subject::process(command.id()) && usage.limit == Some(64);
+        let child =
+            |fact: &Fact| matches!(fact, Fact::Process { comm, generator: true, .. } if comm == "sleep");
+        let limit =
+            |usage: &UsageSample| usage.subject == Subject::process(command.id()) && usage.limit == Some(64);
         frame.facts.iter().any(child) && frame.usages.iter().any(limit)
     });
     let limit = |fact: &Fact| matches!(fact, Fact::Limit { name, value, place } if name == "RLIMIT_NOFILE (soft)" && value == "64" && place.starts_with("pid "));
@@ -165,8 +167,15 @@ fn what_is_named_by_a_frame_is_looked_up() {
     let mut collector = collector();
     collector.note_process(process::id());
     let frame = collect(&mut collector, |frame| !frame.facts.is_empty());
-    assert!(frame.facts.iter().any(|fact| matches!(fact, Fact::Process { pid, generator: false, .. } if *pid == process::id())));
-    assert!(frame.facts.iter().any(|fact| matches!(fact, Fact::Limit { name, place, .. } if name == "fs.file-max" && place == "host")));
+    assert!(
+        frame
+            .facts
+            .iter()
+            .any(|fact| matches!(fact, Fact::Process { pid, generator: false, .. } if *pid == process::id()))
+    );
+    assert!(frame.facts.iter().any(
+        |fact| matches!(fact, Fact::Limit { name, place, .. } if name == "fs.file-max" && place == "host")
+    ));
 }
 
 #[test]
@@ -174,11 +183,16 @@ fn each_source_says_how_it_went_and_only_changes_are_told() {
     let mut collector = collector();
     let frame = collect(&mut collector, |_| true);
     let read: BTreeMap<_, _> = frame.sources.iter().map(|status| (status.source.as_str(), status)).collect();
-    for source in ["netstat", "snmp", "sockstat", "listeners", "sysctls", "namespaces", "processes", "file-nr"] {
+    for source in
+        ["netstat", "snmp", "sockstat", "listeners", "sysctls", "namespaces", "processes", "file-nr"]
+    {
         assert!(read.contains_key(source), "{source} was not read");
     }
     assert_eq!(read["netstat"].error, None);
-    assert!(frame.signals.iter().all(|sample| sample.since_ns == sample.read_ns), "the first read sets the origin");
+    assert!(
+        frame.signals.iter().all(|sample| sample.since_ns == sample.read_ns),
+        "the first read sets the origin"
+    );
     let repeated = collect(&mut collector, |_| true);
     assert!(!repeated.facts.iter().any(|fact| frame.facts.contains(fact)), "facts are told once");
 }

@@ -71,7 +71,8 @@ pub(super) fn columns<const N: usize>(
     let mut found = [None; N];
     let mut values = values.split_ascii_whitespace();
     for column in header.split_ascii_whitespace() {
-        let value = values.next().ok_or_else(|| format!("has fewer values than names in section {section}"))?;
+        let value =
+            values.next().ok_or_else(|| format!("has fewer values than names in section {section}"))?;
         if let Some(at) = names.iter().position(|name| *name == column) {
             let value = number(value).map_err(|problem| format!("{section} {column}: {problem}"))?;
             if found[at].replace(value).is_some() {

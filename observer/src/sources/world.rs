@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::sock_diag::DiagSocket;
+use super::{changes::Window, sock_diag::DiagSocket};
 
 /// Everything that one source learns and another one needs.
 #[derive(Debug, Default)]
@@ -99,14 +99,25 @@ pub(super) struct Namespace {
     pub(super) own: bool,
     /// Its sockets for asking, or why there are none.
     pub(super) diag: Result<Diag, String>,
+    /// When opening those sockets was last tried.
+    pub(super) opened_ns: Option<u64>,
     /// Whether it is read at this tick.
     pub(super) due: bool,
     /// When it was read last.
     pub(super) read_ns: u64,
-    /// When one of its counters last moved.
+    /// TCP segments that have arrived in it.
+    pub(super) segments: Option<u64>,
+    /// When that was last seen to move.
     pub(super) active_ns: u64,
+    /// The latest read that found no segment for a while, if nothing has arrived since. What only a segment
+    /// can change was then as it had been read last, so it need not be read again.
+    pub(super) quiet: Option<Window>,
+    /// When `sockstat` was read last.
+    pub(super) sockstat_ns: Option<u64>,
     /// TCP sockets of every kind, as `sockstat` counts them.
     pub(super) tcp_sockets: Option<u64>,
+    /// Whether any of them is of IPv6.
+    pub(super) has_v6: bool,
     /// Its listeners at the latest dump.
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
     /// Its sysctls.
@@ -121,10 +132,15 @@ impl Namespace {
             pid,
             own,
             diag: Err("not opened yet".into()),
+            opened_ns: None,
             due: true,
             read_ns: 0,
+            segments: None,
             active_ns: 0,
+            quiet: None,
+            sockstat_ns: None,
             tcp_sockets: None,
+            has_v6: true,
             listeners: BTreeMap::new(),
             sysctls: Sysctls::default(),
         }

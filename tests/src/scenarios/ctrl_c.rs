@@ -33,7 +33,7 @@ pub const SCENARIO: Scenario = Scenario {
     play,
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// What a terminal turns into SIGINT.
 const CTRL_C: &[u8] = b"\x03";
 
@@ -43,13 +43,9 @@ fn play(stage: &Stage) -> Result<Ending> {
     let Some(observer) = stage.observer() else {
         return Ok(Ending::Skip("needs an observer".into()));
     };
-    // All at once, so that their pre-rolls overlap.
-    let terminal = Watched::in_terminal(stage, observer)?;
-    let alone = Watched::plain(stage, observer, "alone")?;
-    let killed = Watched::plain(stage, observer, "killed")?;
-    terminal.ctrl_c().context("Ctrl-C in a terminal")?;
-    alone.terminate().context("SIGTERM to observer alone")?;
-    killed.kill().context("kill -9 of observer")?;
+    Watched::in_terminal(stage, observer)?.ctrl_c().context("Ctrl-C in a terminal")?;
+    Watched::plain(stage, observer, "alone")?.terminate().context("SIGTERM to observer alone")?;
+    Watched::plain(stage, observer, "killed")?.kill().context("kill -9 of observer")?;
     Ok(Ending::Ok)
 }
 

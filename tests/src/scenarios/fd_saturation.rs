@@ -25,8 +25,8 @@ const LIMIT: u64 = 64;
 const CLIENTS: u32 = 100;
 /// EMFILEs that make a fault beyond doubt: a second's worth of accept() every five milliseconds.
 const SERVICE_REFUSALS: u64 = 200;
-/// A second's worth of forty clients that try every hundred milliseconds.
-const GENERATOR_REFUSALS: u64 = 400;
+/// Two and a half seconds' worth of forty clients that try every hundred milliseconds.
+const GENERATOR_REFUSALS: u64 = 1000;
 
 fn service(stage: &Stage) -> Result<Ending> {
     // The backlog has room for every client, so that no queue overflows.

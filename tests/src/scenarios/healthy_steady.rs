@@ -22,7 +22,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 const CLIENTS: u32 = 84;
 const BACKLOG: u16 = 105;
-/// With the four descriptors that the service has anyway, 84 connections take 80 % of this.
+/// With the five descriptors that the service has anyway, 84 connections take 80 % of this.
 const NOFILE: u64 = 110;
 /// A hundred and six ports.
 const RANGE: &str = "net/ipv4/ip_local_port_range=40000 40105";

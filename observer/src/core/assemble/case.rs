@@ -166,7 +166,8 @@ fn series<'a>(engine: &'a Engine, signal: Signal, subject: &Subject) -> Option<&
 fn entry(engine: &Engine, signal: Signal, series: &Series, at: Bracket, start_ns: u64) -> Evidence {
     let pre_roll_s = seconds(engine.times.first_ns.unwrap_or(start_ns), start_ns);
     let until_ns = series.last_ns.or(engine.times.end_ns).unwrap_or(engine.times.last_ns);
-    let lasted_s = seconds(at.lo_ns, until_ns);
+    // A counter does not tell when it first moved; no failure came before the onset.
+    let lasted_s = seconds(series.first_ns.unwrap_or(at.lo_ns), until_ns);
     Evidence {
         signal,
         count: series.in_run,

@@ -32,9 +32,8 @@ fn every_table_and_view_is_documented_and_every_view_works() {
     let path = folder.path().join("r");
     finished(&path, &frames(40));
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let mut schema = connection
-        .prepare("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
-        .unwrap();
+    let mut schema =
+        connection.prepare("SELECT type, name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").unwrap();
     let entries: Vec<(String, String)> =
         schema.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
     for (kind, name) in entries {
@@ -75,7 +74,9 @@ fn the_command_line_tool_reads_it_too() {
     finished(&path, &frames(10));
     for query in queries() {
         match Command::new("sqlite3").arg(&path).arg(query).output() {
-            Ok(output) => assert!(output.status.success() && !output.stdout.is_empty(), "{query}\n{output:?}"),
+            Ok(output) => {
+                assert!(output.status.success() && !output.stdout.is_empty(), "{query}\n{output:?}")
+            }
             Err(error) => {
                 eprintln!("skipped: the_command_line_tool_reads_it_too: no sqlite3 here ({error})");
                 return;

@@ -84,7 +84,9 @@ fn a_missing_or_forbidden_folder_is_named() {
 fn other_files_are_not_recordings() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("x");
-    for (content, why) in [("", "it is empty"), ("hello", "not an SQLite file"), (&*"x".repeat(9000), "not an SQLite")] {
+    for (content, why) in
+        [("", "it is empty"), ("hello", "not an SQLite file"), (&*"x".repeat(9000), "not an SQLite")]
+    {
         fs::write(&path, content).unwrap();
         let error = open_error(&path);
         assert!(error.contains("not a recording") && error.contains(why), "{error}");

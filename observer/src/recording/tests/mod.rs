@@ -14,8 +14,8 @@ use observer_common::Signal;
 use super::{Reader, RecordingError, Writer};
 use crate::core::{
     frame::{
-        Fact, Frame, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample, SourceStatus, Target,
-        Tier, UsageSample,
+        Fact, Frame, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample,
+        SourceStatus, Target, Tier, UsageSample,
     },
     subject::Subject,
 };

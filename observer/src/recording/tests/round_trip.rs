@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use tempfile::tempdir;
 
 use super::{super::*, frame, frames, header, strategy};
-use crate::core::frame::Frame;
+use crate::core::{
+    frame::Frame,
+    verdict::{Outcome, Verdict},
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
@@ -82,4 +85,33 @@ fn frames_come_in_order() {
     }
     writer.finish().unwrap();
     assert_eq!(super::read(&path).unwrap(), [frame(3)]);
+}
+
+#[test]
+fn a_verdict_is_read_back_and_a_later_one_replaces_it() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let mut writer = Writer::create(&path, &header()).unwrap();
+    let mut given: Verdict = serde_json::from_value(serde_json::json!({
+        "schema": "observer.verdict/1", "observer_version": "0.1.0", "outcome": "inconclusive",
+        "run": {
+            "id": "1", "started": "", "ended": "", "host": "", "kernel": "", "command": null, "exit_status": null,
+            "clock": {"mono_ns": 1, "real_ns": 2}, "pre_roll_s": 2.1, "limits": [],
+        },
+        "coverage": {
+            "signals": [], "events_seen": 0, "events_lost": {}, "ticks_late": 0,
+            "observer": {"cpu_seconds": 0.3, "peak_rss_bytes": 5},
+        },
+        "phases": [], "first": null, "co_first": [], "hits": [], "elsewhere": [], "pre_existing": [], "chain": [],
+        "ruled_out": [], "not_measurable": [], "headroom": [], "latency": [],
+    }))
+    .unwrap();
+    writer.verdict(&given).unwrap();
+    given.outcome = Outcome::Clear;
+    writer.verdict(&given).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(Reader::open(&path).unwrap().recorded_verdict().unwrap(), Some(given));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let outcome: String = connection.query_row("SELECT outcome FROM verdict", (), |row| row.get(0)).unwrap();
+    assert_eq!(outcome, "clear");
 }

@@ -7,8 +7,8 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::core::{
     frame::{
-        Fact, Frame, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample, SourceStatus, Target,
-        Tier, UsageSample,
+        Fact, Frame, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample,
+        SourceStatus, Target, Tier, UsageSample,
     },
     subject::Subject,
 };
@@ -20,7 +20,10 @@ fn number() -> impl Strategy<Value = u64> {
 
 /// Any text, NUL and quotes and all.
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![vec(any::<char>(), 0..8).prop_map(|it| it.into_iter().collect()), Just("a'b\"c\0d\n".to_owned())]
+    prop_oneof![
+        vec(any::<char>(), 0..8).prop_map(|it| it.into_iter().collect()),
+        Just("a'b\"c\0d\n".to_owned())
+    ]
 }
 
 fn ip() -> impl Strategy<Value = IpAddr> {
@@ -34,8 +37,13 @@ fn ip() -> impl Strategy<Value = IpAddr> {
 fn address() -> impl Strategy<Value = SocketAddr> {
     prop_oneof![
         (ip(), any::<u16>()).prop_map(SocketAddr::from),
-        (any::<u128>(), any::<u16>(), any::<u32>())
-            .prop_map(|(ip, port, scope)| SocketAddrV6::new(ip.into(), port, 0, scope).into()),
+        (any::<u128>(), any::<u16>(), any::<u32>()).prop_map(|(ip, port, scope)| SocketAddrV6::new(
+            ip.into(),
+            port,
+            0,
+            scope
+        )
+        .into()),
     ]
 }
 
@@ -109,8 +117,11 @@ fn fact() -> impl Strategy<Value = Fact> {
             cgroup,
             generator
         }),
-        (any::<u32>(), address(), any::<u32>())
-            .prop_map(|(netns, listener, pid)| Fact::ListenerOwner { netns, listener, pid }),
+        (any::<u32>(), address(), any::<u32>()).prop_map(|(netns, listener, pid)| Fact::ListenerOwner {
+            netns,
+            listener,
+            pid
+        }),
         (number(), text()).prop_map(|(id, path)| Fact::CgroupPath { id, path }),
         (text(), text(), text()).prop_map(|(name, value, place)| Fact::Limit { name, value, place }),
     ]
@@ -121,8 +132,11 @@ fn mark() -> impl Strategy<Value = Mark> {
         (number(), option::of(any::<u32>())).prop_map(|(at_ns, pid)| Mark::CommandStarted { at_ns, pid }),
         (number(), option::of(any::<i32>()))
             .prop_map(|(at_ns, exit_status)| Mark::CommandEnded { at_ns, exit_status }),
-        (number(), text(), phase_source())
-            .prop_map(|(at_ns, name, source)| Mark::Phase { at_ns, name, source }),
+        (number(), text(), phase_source()).prop_map(|(at_ns, name, source)| Mark::Phase {
+            at_ns,
+            name,
+            source
+        }),
     ]
 }
 
@@ -131,8 +145,14 @@ fn frame() -> impl Strategy<Value = Frame> {
     let status = (text(), number(), option::of(text()))
         .prop_map(|(source, duration_ns, error)| SourceStatus { source, duration_ns, error });
     let loss = (text(), number()).prop_map(|(reason, count)| Loss { reason, count });
-    let lists =
-        (vec(signal(), 0..6), vec(usage(), 0..6), vec(fact(), 0..6), vec(mark(), 0..4), vec(status, 0..4), vec(loss, 0..4));
+    let lists = (
+        vec(signal(), 0..6),
+        vec(usage(), 0..6),
+        vec(fact(), 0..6),
+        vec(mark(), 0..4),
+        vec(status, 0..4),
+        vec(loss, 0..4),
+    );
     (number(), number(), lists).prop_map(
         |(mono_ns, real_ns, (signals, usages, facts, marks, sources, losses))| Frame {
             seq: 0,
@@ -167,11 +187,17 @@ pub(super) fn header() -> impl Strategy<Value = RunHeader> {
         text().prop_map(Target::Cgroup),
         text().prop_map(Target::Container),
     ];
-    let coverage = (select(Signal::ALL), tier(), text(), option::of(text()))
-        .prop_map(|(signal, tier, source, why_degraded)| SignalCoverage { signal, tier, source, why_degraded });
+    let coverage = (select(Signal::ALL), tier(), text(), option::of(text())).prop_map(
+        |(signal, tier, source, why_degraded)| SignalCoverage { signal, tier, source, why_degraded },
+    );
     let names = (text(), text(), text(), text());
-    let lists =
-        (vec(text(), 0..4), vec(target, 0..4), vec(text(), 0..3), vec((text(), any::<u64>()), 0..3), vec(coverage, 0..4));
+    let lists = (
+        vec(text(), 0..4),
+        vec(target, 0..4),
+        vec(text(), 0..3),
+        vec((text(), any::<u64>()), 0..3),
+        vec(coverage, 0..4),
+    );
     (names, lists).prop_map(
         |((id, observer_version, host, kernel), (command, targets, ignore, plan, coverage))| RunHeader {
             id,

@@ -36,7 +36,10 @@ fn a_full_queue_loses_frames_and_says_so() {
     let recorded = recorder.finish(None);
     assert_eq!((recorded.frames, recorded.frames_lost), (20 - lost, lost));
     let complaint = recorded.complaint().unwrap();
-    assert!(complaint.contains(&format!("{lost} of 20 frames are not recorded: the disk was too slow")), "{complaint}");
+    assert!(
+        complaint.contains(&format!("{lost} of 20 frames are not recorded: the disk was too slow")),
+        "{complaint}"
+    );
     let reader = Reader::open(&path).unwrap();
     assert_eq!(reader.frames_lost().unwrap(), lost);
     assert_eq!(reader.frames().count() as u64, 20 - lost);
@@ -54,7 +57,10 @@ fn a_disk_that_fails_ends_the_recording_and_not_the_run() {
     assert!(recorded.frames > 0 && recorded.frames_lost > 0);
     assert_eq!(recorded.frames + recorded.frames_lost, 500);
     let complaint = recorded.complaint().unwrap();
-    assert!(complaint.contains("of 500 frames are not recorded") && complaint.contains("the disk is full"), "{complaint}");
+    assert!(
+        complaint.contains("of 500 frames are not recorded") && complaint.contains("the disk is full"),
+        "{complaint}"
+    );
     assert_eq!(read(&path).unwrap(), frames(recorded.frames));
 }
 

@@ -1,7 +1,7 @@
 //! What a report says about a verdict, and in which order.
 
 use super::{
-    band,
+    about, band,
     document::{Block, Table, Tone, left, right},
     numbers::{count, decimal, duration, instant, percent},
     sentence,
@@ -25,7 +25,11 @@ pub(super) fn document(verdict: &Verdict, width: usize) -> Vec<Block> {
     }
     list(&mut blocks, "Also hit", later(verdict).map(sentence::also));
     blocks.extend(sentence::more_on(later(verdict)).map(Block::Paragraph));
-    list(&mut blocks, "Hit elsewhere on this host, not part of this test", verdict.elsewhere.iter().map(sentence::also));
+    list(
+        &mut blocks,
+        "Hit elsewhere on this host, not part of this test",
+        verdict.elsewhere.iter().map(sentence::also),
+    );
     list(&mut blocks, "Already so before the run began", verdict.pre_existing.iter().map(sentence::also));
     headroom(&mut blocks, verdict);
     latency(&mut blocks, verdict);
@@ -52,15 +56,17 @@ fn opening(blocks: &mut Vec<Block>, verdict: &Verdict) {
 }
 
 fn timeline(blocks: &mut Vec<Block>, verdict: &Verdict, width: usize) {
-    let band = band::draw(&verdict.phases, &verdict.hits, sentence::length_of(&verdict.run), width);
+    let band = band::draw(&verdict.phases, &verdict.hits, about::length_of(&verdict.run), width);
     if band.is_empty() {
         return;
     }
     blocks.push(Block::Heading("Timeline".into()));
     blocks.push(Block::Drawing(band));
-    table(blocks, vec![right("#"), right("onset"), right("±"), left("fault line"), left("where"), left("")], {
-        (1..).zip(&verdict.hits).map(|(number, hit)| hit_row(verdict, number, hit)).collect()
-    });
+    table(
+        blocks,
+        vec![right("#"), right("onset"), right("±"), left("fault line"), left("where"), left("")],
+        (1..).zip(&verdict.hits).map(|(number, hit)| hit_row(verdict, number, hit)).collect(),
+    );
     let columns = vec![
         left("phase"),
         left("by"),
@@ -115,8 +121,14 @@ fn evidence(blocks: &mut Vec<Block>, hit: &Hit) {
     points.extend(hit.usage.as_ref().map(sentence::usage));
     points.extend(sentence::spells(&hit.spells));
     blocks.push(Block::List(points));
-    let columns =
-        vec![left("signal"), right("count"), right("first"), right("last"), right("rate"), right("rate before")];
+    let columns = vec![
+        left("signal"),
+        right("count"),
+        right("first"),
+        right("last"),
+        right("rate"),
+        right("rate before"),
+    ];
     let rate = |per_s: f64| format!("{}/s", decimal(per_s));
     let row = |it: &crate::core::verdict::Evidence| {
         vec![
@@ -201,13 +213,13 @@ fn judged(blocks: &mut Vec<Block>, verdict: &Verdict) {
 }
 
 fn closing(blocks: &mut Vec<Block>, verdict: &Verdict) {
-    let own_cost = verdict.coverage.observer.map(|cost| sentence::own_cost(&cost, &verdict.run));
+    let own_cost = verdict.coverage.observer.map(|cost| about::own_cost(&cost, &verdict.run));
     blocks.push(Block::Heading("What could be seen".into()));
     blocks.push(Block::Paragraph(
-        [sentence::coverage(&verdict.coverage)].into_iter().chain(own_cost).collect::<Vec<_>>().join(" "),
+        [about::coverage(&verdict.coverage)].into_iter().chain(own_cost).collect::<Vec<_>>().join(" "),
     ));
     blocks.push(Block::Heading("Run".into()));
-    blocks.push(Block::Paragraph(sentence::run(&verdict.run)));
+    blocks.push(Block::Paragraph(about::run(&verdict.run)));
     let rows: Vec<_> = verdict
         .run
         .limits

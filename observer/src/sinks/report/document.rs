@@ -82,7 +82,9 @@ pub(super) fn printable(text: &str) -> String {
         .map(|letter| match letter {
             '\n' | '\r' | '\t' => ' ',
             // The second range turns the direction of writing around.
-            _ if letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            _ if letter.is_control()
+                || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
                 char::REPLACEMENT_CHARACTER
             }
             _ => letter,

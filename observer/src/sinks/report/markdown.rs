@@ -36,7 +36,8 @@ fn block(block: &Block) -> String {
 fn table(table: &Table) -> String {
     let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
     let heads = table.columns.iter().map(|column| escaped(column.name)).collect();
-    let rules = table.columns.iter().map(|column| if column.right { "--:" } else { "---" }.to_owned()).collect();
+    let rules =
+        table.columns.iter().map(|column| if column.right { "--:" } else { "---" }.to_owned()).collect();
     let rows = table.rows.iter().map(|row| line(row.iter().map(|cell| escaped(cell)).collect()));
     [line(heads), line(rules)].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
 }

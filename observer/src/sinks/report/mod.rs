@@ -1,8 +1,9 @@
 //! The post-mortem: a verdict for people (text, Markdown) and for programs (JSON).
 //!
-//! What is said is decided once, in `content`, out of the words in `sentence` and `numbers`; `text`
+//! What is said is decided once, in `content`, out of the words in `sentence`, `about` and `numbers`; `text`
 //! and `markdown` only lay it out.
 
+mod about;
 mod band;
 mod content;
 mod document;
@@ -13,8 +14,10 @@ mod sentence;
 mod text;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod sample;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
 use crate::core::verdict::Verdict;

@@ -1,27 +1,29 @@
 //! Verdicts as the engine gives them, for looking at and comparing.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
 use observer_common::Signal;
 
+use self::parts::{descriptors, headroom, listener, nginx, note, overflow, phase};
 use crate::core::{
-    frame::{PhaseSource, SignalCoverage, Tier},
+    frame::{SignalCoverage, Tier},
     subject::Role,
     time::rfc3339,
     verdict::{
-        Clock, Coverage, Evidence, Headroom, Hit, HitSubject, HitUsage, Kind, Limit, Link, Load, Note, Outcome,
-        OwnCost, Phase, Run, SCHEMA, Spell, Verdict,
+        Clock, Coverage, HitSubject, HitUsage, Limit, Link, Load, Outcome, OwnCost, Run, SCHEMA, Verdict,
     },
 };
 
-const STARTED_NS: u64 = 1_772_366_400_000_000_000;
+pub(super) const STARTED_NS: u64 = 1_772_366_400_000_000_000;
 
 /// Descriptors ran out, and the accept queue with them; something else broke next door.
 pub(super) fn hit() -> Verdict {
     let descriptors = descriptors();
     let mut overflow = overflow();
     overflow.explained_by = Some("fd_saturation".into());
-    let mut elsewhere = self::overflow();
+    let mut elsewhere = parts::overflow();
     elsewhere.role = Role::Bystander;
     elsewhere.subject = HitSubject { listener: Some("[::]:9000".parse().unwrap()), ..HitSubject::default() };
     elsewhere.because = "the accept queue of [::]:9000 was full (17/16, set by the backlog argument)".into();
@@ -38,7 +40,10 @@ pub(super) fn hit() -> Verdict {
                         3,412/s arrived"
                 .into(),
         }],
-        ruled_out: vec![note("syn_queue_overflow", "no drop, no cookie"), note("port_collision", "no failed bind")],
+        ruled_out: vec![
+            note("syn_queue_overflow", "no drop, no cookie"),
+            note("port_collision", "no failed bind"),
+        ],
         not_measurable: vec![note("port_exhaustion", "no CAP_BPF, and the kernel has no counter for it")],
         ..clear()
     }
@@ -101,7 +106,9 @@ pub(super) fn clear() -> Verdict {
             host: "api-1".into(),
             kernel: "6.12.0".into(),
             command: Some(
-                ["wrk", "-c", "400", "-H", "Connection: close", "http://10.0.0.1:8080/"].map(String::from).into(),
+                ["wrk", "-c", "400", "-H", "Connection: close", "http://10.0.0.1:8080/"]
+                    .map(String::from)
+                    .into(),
             ),
             exit_status: Some(0),
             clock: Clock { mono_ns: 1_000_000_000, real_ns: STARTED_NS },
@@ -132,14 +139,32 @@ pub(super) fn clear() -> Verdict {
         elsewhere: vec![],
         pre_existing: vec![],
         chain: vec![],
-        ruled_out: ["accept_queue_overflow", "syn_queue_overflow", "port_exhaustion", "port_collision", "fd_saturation"]
-            .map(|id| note(id, "not once in the run"))
-            .into(),
+        ruled_out: [
+            "accept_queue_overflow",
+            "syn_queue_overflow",
+            "port_exhaustion",
+            "port_collision",
+            "fd_saturation",
+        ]
+        .map(|id| note(id, "not once in the run"))
+        .into(),
         not_measurable: vec![],
         headroom: vec![
-            headroom("accept_queue", HitSubject { listener: listener(), ..HitSubject::default() }, 78, 128, None),
+            headroom(
+                "accept_queue",
+                HitSubject { listener: listener(), ..HitSubject::default() },
+                78,
+                128,
+                None,
+            ),
             headroom("descriptors", nginx(), 412, 1_024, Some(94.0)),
-            headroom("time_wait", HitSubject { netns: Some(4_026_531_840), ..HitSubject::default() }, 13_107, 65_536, None),
+            headroom(
+                "time_wait",
+                HitSubject { netns: Some(4_026_531_840), ..HitSubject::default() },
+                13_107,
+                65_536,
+                None,
+            ),
             headroom("file_table", HitSubject::default(), 9_120, 9_223_372_036_854_775_807, None),
         ],
         latency: vec![],
@@ -155,7 +180,10 @@ pub(super) fn inconclusive() -> Verdict {
     verdict.run.limits = vec![];
     verdict.ruled_out = vec![note("accept_queue_overflow", "not once in the run")];
     verdict.not_measurable = vec![
-        note("syn_queue_overflow", "no CAP_BPF, and no other process of the namespace 4026532201 can be read"),
+        note(
+            "syn_queue_overflow",
+            "no CAP_BPF, and no other process of the namespace 4026532201 can be read",
+        ),
         note("port_exhaustion", "no CAP_BPF, and the kernel has no counter for it"),
         note("port_collision", "no CAP_BPF, and the kernel has no counter for it"),
     ];
@@ -185,129 +213,4 @@ pub(super) fn hostile() -> Verdict {
     }
     verdict.coverage.events_lost.insert(evil, u64::MAX);
     verdict
-}
-
-fn descriptors() -> Hit {
-    Hit {
-        fault_line: "fd_saturation".into(),
-        onset_s: 4.213,
-        onset_lo_s: 4.213,
-        onset_hi_s: 4.213,
-        onset: rfc3339(STARTED_NS + 4_213_000_000),
-        subject: nginx(),
-        spells: vec![Spell { onset_s: 4.213, end_s: Some(57.9), count: 48_211 }],
-        evidence: vec![Evidence {
-            signal: Signal::DescriptorLimit,
-            count: 48_211,
-            first_s: Some(4.213),
-            last_s: Some(57.902),
-            rate_per_s: Some(898.0),
-            baseline_per_s: Some(0.0),
-        }],
-        usage: Some(HitUsage {
-            resource: "descriptors".into(),
-            used: 1_024,
-            limit: Some(1_024),
-            peak_ratio: Some(1.0),
-            limit_set_by: Some("RLIMIT_NOFILE (soft)".into()),
-        }),
-        because: "nginx (pid 4711) had all its 1,024 descriptors open (set by RLIMIT_NOFILE (soft)) and was \
-                  refused another 48,211 times"
-            .into(),
-        verify: vec!["grep 'open files' /proc/4711/limits".into(), "ls /proc/4711/fd | wc -l".into()],
-        remedy: vec![
-            "raise LimitNOFILE= in the unit of nginx (65535 is usual) and worker_rlimit_nofile with it, then \
-             restart it"
-                .into(),
-            "close idle connections sooner".into(),
-        ],
-        ..overflow()
-    }
-}
-
-fn overflow() -> Hit {
-    Hit {
-        fault_line: "accept_queue_overflow".into(),
-        role: Role::Target,
-        onset_s: 5.053,
-        onset: rfc3339(STARTED_NS + 5_053_000_000),
-        onset_lo_s: 5.053,
-        onset_hi_s: 5.053,
-        phase: Some("ramp_up".into()),
-        load: Load { connections_per_s: Some(3_412.3), ..Load::default() },
-        kind: Kind::Resource,
-        subject: HitSubject { listener: listener(), netns: Some(4_026_531_840), ..nginx() },
-        spells: vec![
-            Spell { onset_s: 5.053, end_s: Some(21.4), count: 31_007 },
-            Spell { onset_s: 40.0, end_s: None, count: 112 },
-        ],
-        evidence: vec![
-            Evidence {
-                signal: Signal::AcceptOverflowSyn,
-                count: 30_100,
-                first_s: Some(5.0531),
-                last_s: Some(61.2),
-                rate_per_s: Some(540.3),
-                baseline_per_s: Some(0.0),
-            },
-            Evidence {
-                signal: Signal::AcceptOverflowAck,
-                count: 1_019,
-                first_s: Some(5.061),
-                last_s: Some(60.9),
-                rate_per_s: Some(18.25),
-                baseline_per_s: None,
-            },
-        ],
-        usage: Some(HitUsage {
-            resource: "accept_queue".into(),
-            used: 129,
-            limit: Some(128),
-            peak_ratio: Some(1.0078),
-            limit_set_by: Some("the backlog argument".into()),
-        }),
-        confidence: None,
-        explained_by: None,
-        because: "the accept queue of 0.0.0.0:8080 was full (129/128, set by the backlog argument): nginx \
-                  accepts 2,900/s, 3,412/s arrived"
-            .into(),
-        verify: vec![
-            "ss -lnt 'sport = :8080'   # Recv-Q is the depth, Send-Q the limit".into(),
-            "nstat -az TcpExtListenOverflows TcpExtListenDrops".into(),
-        ],
-        remedy: vec![
-            "raise the backlog that nginx passes to listen() (`listen 8080 backlog=4096;`); net.core.somaxconn \
-             is 4,096 already"
-                .into(),
-            "accept faster: more workers, or less work before accept()".into(),
-        ],
-    }
-}
-
-fn listener() -> Option<std::net::SocketAddr> {
-    Some("0.0.0.0:8080".parse().unwrap())
-}
-
-fn nginx() -> HitSubject {
-    HitSubject {
-        pid: Some(4711),
-        comm: Some("nginx".into()),
-        cgroup: Some("/system.slice/nginx.service".into()),
-        ..HitSubject::default()
-    }
-}
-
-fn phase(name: &str, start_s: f64, end_s: f64, connections_per_s: Option<f64>) -> Phase {
-    let concurrency = connections_per_s.map(|rate| rate / 20.0);
-    let load = Load { connections_per_s, concurrency, ..Load::default() };
-    Phase { name: name.into(), source: PhaseSource::Auto, start_s, end_s, load }
-}
-
-fn note(fault_line: &str, why: &str) -> Note {
-    Note { fault_line: fault_line.into(), why: why.into() }
-}
-
-fn headroom(resource: &str, subject: HitSubject, peak_used: u64, limit: u64, forecast_s: Option<f64>) -> Headroom {
-    let ratio = peak_used as f64 / limit as f64;
-    Headroom { resource: resource.into(), subject, peak_used, limit, ratio, forecast_s }
 }

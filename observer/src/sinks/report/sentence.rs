@@ -1,11 +1,7 @@
 //! The wording of a report, once for every format.
 
-use super::numbers::{bytes, count, decimal, duration, percent, plural};
-use crate::core::{
-    frame::{SignalCoverage, Tier},
-    time::from_rfc3339,
-    verdict::{Coverage, Headroom, Hit, HitSubject, HitUsage, Link, Load, OwnCost, Run, Spell, Verdict},
-};
+use super::numbers::{count, decimal, duration, percent};
+use crate::core::verdict::{Headroom, Hit, HitSubject, HitUsage, Link, Load, Spell, Verdict};
 
 /// An interval narrower than this is not worth a word: it is how exactly probes know.
 const EXACT_S: f64 = 0.001;
@@ -15,9 +11,7 @@ pub(super) fn broke_first(verdict: &Verdict) -> String {
     let Some(first) = &verdict.first else {
         return "Something broke, but what broke first cannot be told.".to_owned();
     };
-    let names = unique(
-        std::iter::once(first).chain(&verdict.co_first).map(|hit| hit.fault_line.as_str()),
-    );
+    let names = unique(std::iter::once(first).chain(&verdict.co_first).map(|hit| hit.fault_line.as_str()));
     let tie = if verdict.co_first.is_empty() { "" } else { ", too close to tell apart" };
     format!("{} broke first{tie}: {}.", listing(&names), when(first))
 }
@@ -35,7 +29,8 @@ pub(super) fn nothing_broke(verdict: &Verdict) -> String {
 pub(super) fn inconclusive(verdict: &Verdict) -> String {
     let names = unique(verdict.not_measurable.iter().map(|note| note.fault_line.as_str()));
     if names.is_empty() {
-        return "Inconclusive: nothing was seen to break, but too little could be seen to be sure.".to_owned();
+        return "Inconclusive: nothing was seen to break, but too little could be seen to be sure."
+            .to_owned();
     }
     format!("Inconclusive: nothing was seen to break, but {} could not be judged.", listing(&names))
 }
@@ -166,7 +161,10 @@ pub(super) fn usage(usage: &HitUsage) -> String {
     let HitUsage { resource, used, limit, peak_ratio, limit_set_by } = usage;
     let of = limit.map_or(String::new(), |limit| format!(" of {}", self::limit(limit)));
     let ratio = peak_ratio.map_or(String::new(), |ratio| format!(" ({})", percent(ratio)));
-    let set_by = limit_set_by.as_ref().map_or(String::new(), |by| format!("; the limit is set by {by}"));
+    let set_by = limit_set_by.as_ref().map_or(String::new(), |by| {
+        let article = if by.ends_with("argument") { "the " } else { "" };
+        format!("; the limit is set by {article}{by}")
+    });
     format!("Peak use of {}: {}{of}{ratio}{set_by}.", words(resource), count(*used))
 }
 
@@ -191,7 +189,8 @@ pub(super) fn also(hit: &Hit) -> String {
 /// Where to read how to verify and remedy hits that have no section of their own.
 pub(super) fn more_on<'a>(hits: impl Iterator<Item = &'a Hit>) -> Option<String> {
     let names = unique(hits.map(|hit| hit.fault_line.as_str()));
-    (!names.is_empty()).then(|| format!("How to verify and remedy: observer explain {}", names.join(", observer explain ")))
+    (!names.is_empty())
+        .then(|| format!("How to verify and remedy: observer explain {}", names.join(", observer explain ")))
 }
 
 /// A causal link.
@@ -200,102 +199,13 @@ pub(super) fn link(link: &Link) -> String {
     format!("{cause} -> {effect}, {} later: {}", duration(*lag_s), mechanism.trim())
 }
 
-/// How much of what one would like to see could be seen.
-pub(super) fn coverage(coverage: &Coverage) -> String {
-    let signals = &coverage.signals;
-    let on = |wanted: fn(Tier) -> bool| signals.iter().filter(move |it| wanted(it.tier));
-    let probes = on(Tier::is_probe).count();
-    let counters = on(|tier| tier == Tier::Counter).count();
-    let absent = unique(on(|tier| tier == Tier::Absent).map(|it| it.signal.name()));
-    let parts: Vec<String> = [
-        (probes, "came from probes in the kernel".to_owned()),
-        (counters, "came from the kernel's counters".to_owned()),
-        (absent.len(), format!("could not be had ({})", some_of(&absent))),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, how)| if number == signals.len() { how } else { format!("{number} {how}") })
-    .collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let all = plural(signals.len(), "signal", "signals");
-    let mut words = match parts.as_slice() {
-        [] => "No signal was looked for.".to_owned(),
-        [how] => format!("All {all} {how}."),
-        parts => format!("Of {all}, {}.", listing(parts)),
-    };
-    for (why, names) in degraded(signals) {
-        words += &format!(" Not at their best for {why}: {}.", some_of(&names));
-    }
-    let lost: Vec<String> = coverage
-        .events_lost
-        .iter()
-        .filter(|(_, lost)| **lost > 0)
-        .map(|(reason, lost)| format!("{} to {reason}", count(*lost)))
-        .collect();
-    let lost = if lost.is_empty() { "none lost".to_owned() } else { format!("lost: {}", lost.join(", ")) };
-    if probes > 0 || coverage.events_seen > 0 || lost != "none lost" {
-        words += &format!(" {} events counted, {lost}.", count(coverage.events_seen));
-    }
-    if coverage.ticks_late > 0 {
-        words += &format!(" {} began late.", plural(coverage.ticks_late as usize, "tick", "ticks"));
-    }
-    words
-}
-
-/// The signals that are not had on their best tier, by what stands in the way.
-fn degraded(signals: &[SignalCoverage]) -> Vec<(&str, Vec<&str>)> {
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for coverage in signals {
-        let Some(why) = &coverage.why_degraded else { continue };
-        match reasons.iter_mut().find(|(known, _)| known == why) {
-            Some((_, names)) => names.push(coverage.signal.name()),
-            None => reasons.push((why, vec![coverage.signal.name()])),
-        }
-    }
-    reasons
-}
-
-/// What observing cost.
-pub(super) fn own_cost(cost: &OwnCost, run: &Run) -> String {
-    let OwnCost { cpu_seconds, peak_rss_bytes } = cost;
-    let share = length_of(run)
-        .filter(|length| *length > 0.0)
-        .map_or(String::new(), |length| format!(" ({} of one core)", percent(cpu_seconds / length)));
-    format!("Observing took {} of CPU time{share} and {} of memory.", duration(*cpu_seconds), bytes(*peak_rss_bytes))
-}
-
-/// The run in a sentence.
-pub(super) fn run(run: &Run) -> String {
-    let what = run.command.as_ref().map_or("No command".to_owned(), |command| shell(command));
-    let exit = run.exit_status.map_or(String::new(), |status| format!(", exit status {status}"));
-    let length = length_of(run).map_or(String::new(), |length| format!(" ({})", duration(length)));
-    let Run { id, host, kernel, started, ended, .. } = run;
-    format!("{what}{exit}; on {host} with kernel {kernel}, from {started} to {ended}{length}; run {id}.")
-}
-
-/// How long the run took, in seconds.
-pub(super) fn length_of(run: &Run) -> Option<f64> {
-    let length = from_rfc3339(&run.ended)?.checked_sub(from_rfc3339(&run.started)?)?;
-    Some(length as f64 / 1e9)
-}
-
-/// A command as one would type it.
-fn shell(command: &[String]) -> String {
-    let plain = |word: &str| !word.is_empty() && word.chars().all(|it| it.is_alphanumeric() || "-_./:=,@%+".contains(it));
-    let words: Vec<String> = command
-        .iter()
-        .map(|word| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) })
-        .collect();
-    words.join(" ")
-}
-
 /// The name of a resource in words.
 pub(super) fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn listing(names: &[&str]) -> String {
+pub(super) fn listing(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [only] => (*only).to_owned(),
@@ -304,7 +214,7 @@ fn listing(names: &[&str]) -> String {
 }
 
 /// The first few of many.
-fn some_of(names: &[&str]) -> String {
+pub(super) fn some_of(names: &[&str]) -> String {
     const SHOWN: usize = 3;
     match names.get(..SHOWN).filter(|_| names.len() > SHOWN + 1) {
         Some(shown) => format!("{} and {} more", shown.join(", "), names.len() - SHOWN),

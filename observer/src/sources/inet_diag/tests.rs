@@ -87,7 +87,9 @@ fn refusals_are_errors_and_what_is_left_of_another_dump_is_passed_over() {
 fn every_cut_of_an_answer_is_an_error() {
     let whole = message(SOCK_DIAG_BY_FAMILY, SEQUENCE, &listener(libc::AF_INET, &[127, 0, 0, 1]));
     for length in 1..whole.len() {
-        assert!(matches!(read(&whole[..length]), (entries, Err(WireError::Malformed(_))) if entries.is_empty()));
+        assert!(
+            matches!(read(&whole[..length]), (entries, Err(WireError::Malformed(_))) if entries.is_empty())
+        );
     }
 }
 

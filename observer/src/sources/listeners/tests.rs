@@ -69,7 +69,8 @@ fn drops_run_over_without_harm() {
 
 #[test]
 fn the_binding_limit_is_named() {
-    let limit_set_by = |entries: &[Entry], somaxconn| group(entries)[&address()].listener.limit_set_by(somaxconn);
+    let limit_set_by =
+        |entries: &[Entry], somaxconn| group(entries)[&address()].listener.limit_set_by(somaxconn);
     let (one, other) = (entry(WEB, 1, 0, 4_096, 0), entry(WEB, 2, 0, 4_096, 0));
     assert_eq!(limit_set_by(&[one], Some(4_096)), "net.core.somaxconn");
     assert_eq!(limit_set_by(&[one, other], Some(4_096)), "net.core.somaxconn");
