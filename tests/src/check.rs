@@ -114,7 +114,9 @@ impl Expect {
         ensure!(!hit.verify.is_empty(), "{} does not say how to verify it", self.fault_line);
         ensure!(!hit.remedy.is_empty(), "{} does not say what to change", self.fault_line);
         self.check_onset(truth.onset, hit, verdict)?;
-        truth.counts.iter().try_for_each(|count| count.check(hit, verdict))
+        // All are shown before the first that differs is complained of.
+        let checked: Vec<_> = truth.counts.iter().map(|count| count.check(hit, verdict)).collect();
+        checked.into_iter().collect()
     }
 
     /// Why this kernel cannot show the fault, if it cannot and observer's coverage owns up to it.

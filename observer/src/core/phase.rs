@@ -163,7 +163,7 @@ mod tests {
             .map(|(index, count)| Level {
                 start_ns: index as u64 * STEP_NS,
                 connections: Some(*count),
-                concurrency: Some(1.0),
+                concurrency: None,
             })
             .collect();
         segment(&levels, None).into_iter().map(|span| span.name).collect()

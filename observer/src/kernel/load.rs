@@ -1,6 +1,6 @@
 //! Loading and attaching the probes, and saying on which tier each signal is had.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
@@ -148,15 +148,14 @@ fn coverage(attached: &[Attached], nothing_loaded: Option<&str>) -> Vec<SignalCo
     Signal::ALL
         .iter()
         .map(|signal| {
-            let refused: BTreeMap<String, &str> = attached
+            let why: BTreeSet<String> = attached
                 .iter()
                 .filter(|a| a.probe.signals.contains(signal))
-                .filter_map(|a| Some((a.probe.hook.describe(), a.refused.as_deref()?)))
+                .filter_map(|a| Some(refusal(a.probe.hook, a.refused.as_deref()?)))
                 .collect();
-            let why: Vec<String> = refused.iter().map(|(hook, why)| format!("{hook} is refused: {why}")).collect();
             let why_degraded = match nothing_loaded {
                 Some(reason) if probed(*signal) => Some(reason.to_owned()),
-                _ => (!why.is_empty()).then(|| why.join("; ")),
+                _ => (!why.is_empty()).then(|| why.into_iter().collect::<Vec<_>>().join("; ")),
             };
             let (tier, source) = match (best(attached, *signal), counter(*signal)) {
                 (Some(probe), _) => (probe.hook.tier(), probe.hook.describe()),
@@ -166,6 +165,14 @@ fn coverage(attached: &[Attached], nothing_loaded: Option<&str>) -> Vec<SignalCo
             SignalCoverage { signal: *signal, tier, source, why_degraded }
         })
         .collect()
+}
+
+/// Why a hook is not had: a kernel that forbids one trampoline forbids them all.
+fn refusal(hook: Hook, why: &str) -> String {
+    match (hook.tier(), why.starts_with(NOT_PERMITTED)) {
+        (Tier::Trampoline, true) => format!("this kernel refuses fentry and fexit ({why})"),
+        _ => format!("{} cannot be attached ({why})", hook.describe()),
+    }
 }
 
 fn probed(signal: Signal) -> bool {
@@ -225,6 +232,8 @@ fn attach_program(program: &mut Program, hook: Hook, btf: &AyaBtf) -> Result<Opt
     Ok(program.info()?.verified_instruction_count())
 }
 
+const NOT_PERMITTED: &str = "EPERM, not permitted";
+
 /// The innermost cause: `Operation not permitted (os error 1)` says more than the layers around it.
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
@@ -232,7 +241,7 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
         cause = inner;
     }
     match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-        Some(libc::EPERM) => "EPERM, not permitted".to_owned(),
+        Some(libc::EPERM) => NOT_PERMITTED.to_owned(),
         Some(libc::EACCES) => "EACCES, refused by the verifier or a security policy".to_owned(),
         _ => cause.to_string(),
     }

@@ -1,7 +1,7 @@
 //! When did failures become more than the normal rate explains?
 //!
 //! A one-sided CUSUM (Page, 1954) over the failures that exceed what is expected from the exposure:
-//! `score = max(0, score + min(events, cap) - expected)`, with `expected = ratio * exposure`. The onset is
+//! `score = max(0, score + min(events - expected, cap))`, with `expected = ratio * exposure`. The onset is
 //! back-dated to the first failure since the score last left zero, which is where the best suffix begins.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ pub struct Policy {
     pub floor_ratio: f64,
     /// Failures in excess at which the alarm is raised. At most 1: the first one counts at once.
     pub threshold: f64,
-    /// At most this many failures count within one [`Policy::BURST_NS`], so that a single burst does
+    /// At most this much excess counts within one [`Policy::BURST_NS`], so that a single burst does
     /// not raise the alarm alone.
     pub burst_cap: f64,
 }
@@ -74,8 +74,8 @@ impl Cusum {
     /// Enters a tick of the run. Returns the onset when the alarm is raised by it; the caller stops
     /// asking then, since a confirmed onset never moves.
     pub fn observe(&mut self, tick: &Tick) -> Option<Bracket> {
-        let counted = self.capped(tick);
-        self.score = (self.score + counted - self.expected_ratio() * tick.exposure).max(0.0);
+        let excess = tick.events as f64 - self.expected_ratio() * tick.exposure;
+        self.score = (self.score + self.capped(tick.at_ns, excess)).max(0.0);
         if self.score == 0.0 {
             self.candidate = None;
             return None;
@@ -93,15 +93,18 @@ impl Cusum {
         self.policy.floor_ratio.max(normal * Policy::OVER_BASELINE)
     }
 
-    /// The failures of this tick, less what the burst cap cuts off.
-    fn capped(&mut self, tick: &Tick) -> f64 {
-        let from = tick.at_ns.saturating_sub(Policy::BURST_NS);
+    /// The excess of this tick, less what the burst cap cuts off.
+    fn capped(&mut self, at_ns: u64, excess: f64) -> f64 {
+        if excess <= 0.0 {
+            return excess;
+        }
+        let from = at_ns.saturating_sub(Policy::BURST_NS);
         while self.burst.front().is_some_and(|(at, _)| *at <= from) {
             self.burst.pop_front();
         }
-        let used: f64 = self.burst.iter().map(|(_, events)| events).sum();
-        let counted = (tick.events as f64).min((self.policy.burst_cap - used).max(0.0));
-        self.burst.push_back((tick.at_ns, counted));
+        let used: f64 = self.burst.iter().map(|(_, counted)| counted).sum();
+        let counted = excess.min((self.policy.burst_cap - used).max(0.0));
+        self.burst.push_back((at_ns, counted));
         counted
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
         parts => format!("Of {all}, {}.", listing(parts)),
     };
     for (why, names) in degraded(signals) {
-        words += &format!(" Not at their best for {why}: {}.", some_of(&names));
+        words += &format!(" Degraded because {why}: {}.", some_of(&names));
     }
     let lost: Vec<String> = coverage
         .events_lost

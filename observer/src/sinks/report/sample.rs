@@ -191,7 +191,7 @@ pub(super) fn inconclusive() -> Verdict {
     verdict.phases = vec![];
     for (at, it) in verdict.coverage.signals.iter_mut().enumerate() {
         it.tier = if at % 3 == 0 { Tier::Absent } else { Tier::Counter };
-        it.why_degraded = Some("want of CAP_BPF and CAP_PERFMON".into());
+        it.why_degraded = Some("CAP_BPF and CAP_PERFMON are missing".into());
     }
     verdict.coverage.events_seen = 0;
     verdict.coverage.ticks_late = 3;
