@@ -325,3 +325,6 @@ fn arrivals(increments: &[Increment]) -> Arrivals {
     }
     arrivals
 }
+
+#[cfg(test)]
+mod tests;
