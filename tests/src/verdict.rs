@@ -255,7 +255,6 @@ fn require(place: &str, value: &Value, fields: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::Verdict;
 

@@ -17,6 +17,10 @@ use crate::tree::Tree;
 /// The line that ends the output of the command, followed by its exit status.
 const EXIT_MARKER: &str = "OBSERVER-VM-EXIT:";
 
+/// Both processors of the machine take turns on one thread. With a thread for each, one may execute an instruction
+/// that the other has just replaced, and the guest dies of a stray breakpoint when programs attach to functions.
+const ACCELERATION: &str = "tcg,thread=single";
+
 /// What every machine loads: socket statistics, and links between network namespaces.
 const MODULES: &[&str] = &["tcp_diag", "udp_diag", "veth"];
 
@@ -72,9 +76,6 @@ impl Machine<'_> {
     /// Boots, runs the command, hands over its lines as they come, and returns its exit status.
     pub fn run(&self, tree: &Tree, command: &[String], on_line: impl FnMut(&str)) -> Result<u8> {
         let kernel = kernels::ensure(tree, self.kernel)?;
-        let folder = tree.target.join("vm").join(self.kernel);
-        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        let files = Files::new(folder);
         let programs = programs(tree, command)?;
         let modules: Vec<&str> =
             MODULES.iter().copied().chain(self.modules.iter().map(String::as_str)).collect();
@@ -86,12 +87,14 @@ impl Machine<'_> {
             fetch: self.fetch,
             limit: self.limit,
         };
+        let files = Files::create(tree, self.kernel)?;
         fs::write(&files.initrd, content.archive()?)
             .with_context(|| format!("{} cannot be written", files.initrd.display()))?;
         let status = self.boot(&kernel, &files, on_line)?;
         if !self.fetch.is_empty() {
             files.unpack()?;
         }
+        files.remove()?;
         Ok(status)
     }
 
@@ -120,31 +123,41 @@ impl Machine<'_> {
     }
 }
 
-/// What a machine leaves in its folder.
+/// The files of one machine. Its folder is its own, so that several can run, and stays only after an error.
 struct Files {
+    folder: PathBuf,
     initrd: PathBuf,
     console: PathBuf,
+    archive: PathBuf,
     fetched: PathBuf,
-    folder: PathBuf,
 }
 
 impl Files {
-    fn new(folder: PathBuf) -> Self {
-        Self {
+    fn create(tree: &Tree, kernel: &str) -> Result<Self> {
+        let machines = tree.target.join("vm");
+        let folder = machines.join(format!("{kernel}-{}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        Ok(Self {
             initrd: folder.join("initrd"),
             console: folder.join("console.log"),
-            fetched: folder.join("fetched.tar"),
+            archive: folder.join("fetched.tar"),
+            fetched: machines.join(kernel).join("fetched"),
             folder,
-        }
+        })
     }
 
     fn unpack(&self) -> Result<()> {
-        let folder = self.folder.join("fetched");
-        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        process::run(Command::new("tar").arg("-xf").arg(&self.fetched).arg("-C").arg(&folder))
+        fs::create_dir_all(&self.fetched)
+            .with_context(|| format!("{} cannot be made", self.fetched.display()))?;
+        process::run(Command::new("tar").arg("-xf").arg(&self.archive).arg("-C").arg(&self.fetched))
             .context("the files that were asked for did not come out of the VM")?;
-        println!("fetched into {}", folder.display());
+        println!("fetched into {}", self.fetched.display());
         Ok(())
+    }
+
+    fn remove(&self) -> Result<()> {
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("{} cannot be removed", self.folder.display()))
     }
 }
 
@@ -167,7 +180,7 @@ fn qemu(kernel: &Kernel, files: &Files) -> Result<Command> {
         .context("qemu-system-x86_64 is missing: run `cargo xtask setup`")?;
     let mut command = Command::new(program);
     command
-        .args(["-accel", "tcg", "-m", "1G", "-smp", "2"])
+        .args(["-accel", ACCELERATION, "-m", "1G", "-smp", "2"])
         .args(["-nodefaults", "-display", "none", "-no-reboot"])
         .args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"])
         .arg("-kernel")
@@ -176,7 +189,7 @@ fn qemu(kernel: &Kernel, files: &Files) -> Result<Command> {
         .arg(&files.initrd)
         .args(["-serial", &serial_file(&files.console)])
         .args(["-serial", "stdio"])
-        .args(["-serial", &serial_file(&files.fetched)]);
+        .args(["-serial", &serial_file(&files.archive)]);
     Ok(command)
 }
 

@@ -119,7 +119,6 @@ fn limit_descriptors(soft: u64) -> Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
 
