@@ -2,6 +2,7 @@
 //! the generator without asking user space.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_log_ebpf::warn;
 
 use crate::{
     maps::{TREE, offsets},
@@ -14,8 +15,11 @@ use crate::{
 pub fn process_fork(ctx: BtfTracePointContext) -> u32 {
     let (parent, child) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1));
     if is_generator(read(parent, offsets().task_tgid)) {
-        // A full map leaves the child out: its connections then count as nobody's in particular.
-        let _ = TREE.insert(read::<u32>(child, offsets().task_tgid), 1, 0);
+        let tgid = read::<u32>(child, offsets().task_tgid);
+        if TREE.insert(tgid, 1, 0).is_err() {
+            // Its connections then count as nobody's in particular.
+            warn!(&ctx, "the process tree has no room for {}", tgid);
+        }
     }
     0
 }

@@ -105,7 +105,10 @@ impl Observation {
         let mut frame =
             Frame { seq: self.seq, mono_ns: mono_ns(), real_ns: real_ns(), marks, ..Frame::default() };
         self.seq += 1;
-        if let Probes::Loaded { drain, .. } = &mut self.probes {
+        if let Probes::Loaded { kernel, drain } = &mut self.probes {
+            if let Some(log) = kernel.log() {
+                log.flush();
+            }
             for event in drain.events() {
                 if event.key.pid != 0 {
                     self.collector.note_process(event.key.pid);

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{
     btf::{Btf, BtfError},
+    log::{self, ProbeLog},
     probes::{Hook, PROBES, Probe, Wanted, counter},
 };
 use crate::core::frame::{SignalCoverage, Tier};
@@ -66,6 +67,7 @@ pub struct Attached {
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     attached: Vec<Attached>,
+    log: Option<ProbeLog>,
 }
 
 impl Kernel {
@@ -75,9 +77,11 @@ impl Kernel {
         let offsets = Offsets::resolve(|lookup| types.lookup(lookup));
         drop(types);
         let aya_btf = AyaBtf::from_sys_fs()?;
+        let log_level = log::level();
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&aya_btf))
             .override_global("OFFSETS", &offsets, true)
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
             .load(OBJECT)
             .map_err(|error| KernelError::Maps { reason: root_cause(&error) })?;
         let mut attached: Vec<Attached> = Vec::with_capacity(PROBES.len());
@@ -86,7 +90,13 @@ impl Kernel {
                 attached.push(attach(&mut ebpf, probe, &aya_btf));
             }
         }
-        Ok(Self { ebpf, attached })
+        let log = ProbeLog::open(&mut ebpf);
+        Ok(Self { ebpf, attached, log })
+    }
+
+    /// What the probes have to say, where it was asked for.
+    pub fn log(&mut self) -> Option<&mut ProbeLog> {
+        self.log.as_mut()
     }
 
     /// How each wanted probe fared.

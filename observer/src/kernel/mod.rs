@@ -4,6 +4,7 @@
 pub mod btf;
 pub mod drain;
 pub mod load;
+pub mod log;
 pub mod probes;
 
 pub use load::{Kernel, KernelError, Options};
