@@ -45,7 +45,7 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     let first = first.map(|index| in_scope[index].hit.clone());
     let mut hits: Vec<Hit> = in_scope.into_iter().map(|r| r.hit).collect();
     hits.sort_by(|a, b| a.onset_s.total_cmp(&b.onset_s));
-    let not_measurable = not_measurable(engine);
+    let not_measurable = not_measurable(engine, &scope);
     Verdict {
         schema: SCHEMA.to_owned(),
         observer_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -173,16 +173,24 @@ fn outcome(engine: &Engine, hit: bool, not_measurable: &[Note]) -> Outcome {
     }
 }
 
-fn not_measurable(engine: &Engine) -> Vec<Note> {
+fn not_measurable(engine: &Engine, scope: &Scope) -> Vec<Note> {
     LINES
         .iter()
         .filter(|line| !is_ignored(engine, **line))
         .filter_map(|line| {
             let why = lines::not_measurable(*line, &engine.header.coverage)
-                .or_else(|| failing_source(engine, *line))?;
+                .or_else(|| failing_source(engine, *line))
+                .or_else(|| missing_target(scope, *line))?;
             Some(Note { fault_line: line.id().to_owned(), why })
         })
         .collect()
+}
+
+/// Nothing can be said of the listeners of a target that was never there.
+fn missing_target(scope: &Scope, line: &dyn FaultLine) -> Option<String> {
+    let of_listener = matches!(line.resource(), Some(Resource::AcceptQueue | Resource::SynQueue));
+    let target = scope.unmatched().filter(|_| of_listener)?;
+    Some(format!("nothing that listens answers to --target {target}"))
 }
 
 /// A line that rests on a counter cannot be judged when that counter could not be read.

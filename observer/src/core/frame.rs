@@ -331,6 +331,18 @@ pub enum Target {
     Container(String),
 }
 
+impl std::fmt::Display for Target {
+    /// As it is written on the command line.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(port) => write!(formatter, ":{port}"),
+            Self::Pid(pid) => write!(formatter, "pid:{pid}"),
+            Self::Cgroup(path) => write!(formatter, "cgroup:{path}"),
+            Self::Container(id) => write!(formatter, "container:{id}"),
+        }
+    }
+}
+
 /// Serialises a [`Signal`] as its name.
 pub mod signal_name {
     use observer_common::Signal;

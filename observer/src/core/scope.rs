@@ -14,6 +14,8 @@ use super::{
 #[derive(Debug)]
 pub struct Scope<'a> {
     ledger: &'a Ledger,
+    /// What the user named.
+    named: &'a [Target],
     /// Listeners under test.
     targets: BTreeSet<(u32, SocketAddr)>,
     /// Neither a target nor a generator is known: everything that carries load is in scope.
@@ -22,7 +24,7 @@ pub struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// Works out the roles.
-    pub fn of(ledger: &'a Ledger, header: &RunHeader) -> Self {
+    pub fn of(ledger: &'a Ledger, header: &'a RunHeader) -> Self {
         let destinations = generator_destinations(ledger);
         let unrestricted = header.targets.is_empty() && destinations.is_empty();
         let mut targets = BTreeSet::new();
@@ -33,7 +35,15 @@ impl<'a> Scope<'a> {
                 targets.insert((netns, listener));
             }
         }
-        Self { ledger, targets, unrestricted }
+        Self { ledger, named: &header.targets, targets, unrestricted }
+    }
+
+    /// The first target that the user named and nothing that was seen answers to.
+    pub fn unmatched(&self) -> Option<&'a Target> {
+        self.named.iter().find(|target| {
+            let listens = self.targets.iter().any(|(netns, at)| matches(self.ledger, target, *netns, *at));
+            !listens && !self.ledger.processes.keys().any(|pid| is_named_process(self.ledger, target, *pid))
+        })
     }
 
     /// What a subject is to the test. `generator` and `pid` are what the probes know of who did it.
@@ -48,7 +58,8 @@ impl<'a> Scope<'a> {
             return Role::Target;
         }
         if let Some(pid) = pid {
-            return if self.serves_target(pid) { Role::Target } else { Role::Bystander };
+            let under_test = self.serves_target(pid) || self.is_named(pid);
+            return if under_test { Role::Target } else { Role::Bystander };
         }
         match (subject.netns, subject.listener) {
             (None, None) => Role::Path,
@@ -75,6 +86,10 @@ impl<'a> Scope<'a> {
 
     fn is_generator(&self, pid: u32) -> bool {
         self.ledger.processes.get(&pid).is_some_and(|process| process.generator)
+    }
+
+    fn is_named(&self, pid: u32) -> bool {
+        self.named.iter().any(|target| is_named_process(self.ledger, target, pid))
     }
 
     fn serves_target(&self, pid: u32) -> bool {
@@ -122,17 +137,31 @@ fn is_reached(
 }
 
 fn matches(ledger: &Ledger, target: &Target, netns: u32, listener: SocketAddr) -> bool {
-    let cgroup_path = || {
-        let id = ledger.cgroups.get(&Subject::listener(netns, listener))?;
-        ledger.cgroup_paths.get(id)
-    };
     match target {
         Target::Port(port) => listener.port() == *port,
         Target::Pid(pid) => ledger.owners.get(&(netns, listener)).is_some_and(|pids| pids.contains(pid)),
-        Target::Cgroup(path) => cgroup_path().is_some_and(|found| is_below(found, path)),
-        Target::Container(id) => {
-            cgroup_path().and_then(|path| container_id(path)).is_some_and(|found| found.starts_with(id))
+        Target::Cgroup(_) | Target::Container(_) => {
+            is_in_cgroup(ledger, target, ledger.cgroups.get(&Subject::listener(netns, listener)).copied())
         }
+    }
+}
+
+fn is_named_process(ledger: &Ledger, target: &Target, pid: u32) -> bool {
+    match target {
+        Target::Port(_) => false,
+        Target::Pid(named) => *named == pid,
+        Target::Cgroup(_) | Target::Container(_) => {
+            is_in_cgroup(ledger, target, ledger.processes.get(&pid).and_then(|process| process.cgroup))
+        }
+    }
+}
+
+fn is_in_cgroup(ledger: &Ledger, target: &Target, cgroup: Option<u64>) -> bool {
+    let Some(path) = cgroup.and_then(|id| ledger.cgroup_paths.get(&id)) else { return false };
+    match target {
+        Target::Cgroup(ancestor) => is_below(path, ancestor),
+        Target::Container(id) => container_id(path).is_some_and(|found| found.starts_with(id.as_str())),
+        Target::Port(_) | Target::Pid(_) => false,
     }
 }
 

@@ -124,8 +124,6 @@ fn overflow_truth(service: &Service, labels: &Labels) -> Result<Truth> {
         counts: vec![
             Count { signals: &["accept_overflow_syn", "accept_overflow_ack"], kernel, app: None },
             Count { signals: &["listen_overflow"], kernel, app: None },
-            Count { signals: &["accept_overflow_syn"], kernel: None, app: None },
-            Count { signals: &["accept_overflow_ack"], kernel: None, app: None },
         ],
     })
 }

@@ -317,6 +317,14 @@ fn a_line_without_a_source_makes_the_run_inconclusive_and_never_clear() {
 }
 
 #[test]
+fn a_target_that_is_not_there_is_never_clear() {
+    let mut story = Story::on(Tier::Trampoline, vec![Target::Port(9999)]).started(80);
+    let verdict = story.end().verdict();
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    assert!(verdict.not_measurable.iter().any(|note| note.why.contains(":9999")));
+}
+
+#[test]
 fn what_another_namespace_suffers_is_elsewhere() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     story.counted(Signal::AcceptOverflowSyn, Subject::listener(OTHER_NETNS, address(80)), 40);
