@@ -101,4 +101,3 @@ fn enqueued(sock: Sock) {
         count_level(&sock.own_key(Signal::AcceptEnqueued), sock.accept_queue());
     }
 }
-

@@ -46,7 +46,9 @@ pub(super) fn start(command: &[OsString], marks: Option<&Path>) -> Result<Child,
 fn not_started(program: &OsString, error: &io::Error) -> NotStarted {
     let name = program.display();
     match error.kind() {
-        io::ErrorKind::NotFound => NotStarted { message: format!("{name}: command not found"), status: NOT_FOUND },
+        io::ErrorKind::NotFound => {
+            NotStarted { message: format!("{name}: command not found"), status: NOT_FOUND }
+        }
         _ => NotStarted { message: format!("cannot execute {name}: {error}"), status: NOT_EXECUTABLE },
     }
 }

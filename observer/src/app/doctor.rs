@@ -102,11 +102,15 @@ fn print(findings: &Findings) {
         println!("  {:20} {:11} {}", signal.signal.name(), signal.tier.name(), signal.source);
     }
     let absent = findings.signals.iter().filter(|signal| signal.tier == Tier::Absent).count();
-    let counted = findings.signals.iter().filter(|s| s.tier == Tier::Counter && s.why_degraded.is_some()).count();
+    let counted =
+        findings.signals.iter().filter(|s| s.tier == Tier::Counter && s.why_degraded.is_some()).count();
     if absent + counted > 0 {
-        println!("  {counted} on counters for want of a probe, {absent} not to be had; the verdict says what that costs");
+        println!(
+            "  {counted} on counters for want of a probe, {absent} not to be had; the verdict says what that costs"
+        );
     }
-    let failing: Vec<_> = findings.sources.iter().filter_map(|s| Some((&s.source, s.error.as_ref()?))).collect();
+    let failing: Vec<_> =
+        findings.sources.iter().filter_map(|s| Some((&s.source, s.error.as_ref()?))).collect();
     if !failing.is_empty() {
         println!("\nsources that cannot be read");
     }
@@ -117,7 +121,12 @@ fn print(findings: &Findings) {
     for usage in &findings.headroom {
         let percent = ratio(usage) * 100.0;
         let limit = usage.limit.unwrap_or_default();
-        println!("  {:16} {percent:5.1} %  {} of {limit}  {}", usage.resource.name(), usage.used, place(usage));
+        println!(
+            "  {:16} {percent:5.1} %  {} of {limit}  {}",
+            usage.resource.name(),
+            usage.used,
+            place(usage)
+        );
     }
 }
 

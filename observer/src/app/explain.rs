@@ -52,7 +52,8 @@ fn section(text: &mut String, title: &str, items: impl Iterator<Item = String>, 
 fn wrap(prose: &str, indent: &str) -> String {
     let mut lines = vec![indent.to_owned()];
     for word in prose.split_whitespace() {
-        let full = lines.last().is_some_and(|line| line.len() + 1 + word.len() > WIDTH && line.len() > indent.len());
+        let full =
+            lines.last().is_some_and(|line| line.len() + 1 + word.len() > WIDTH && line.len() > indent.len());
         if full {
             lines.push(indent.to_owned());
         }

@@ -28,7 +28,9 @@ impl Output {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        File::create(path).map(Self::File).with_context(|| format!("cannot write the verdict to {}", path.display()))
+        File::create(path)
+            .map(Self::File)
+            .with_context(|| format!("cannot write the verdict to {}", path.display()))
     }
 
     /// Writes the verdict.

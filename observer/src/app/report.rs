@@ -29,7 +29,9 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
         None => {}
     }
     if let Ok(lost @ 1..) = reader.frames_lost() {
-        eprintln!("observer: {lost} frames of this run were not recorded; the verdict may differ from the live one");
+        eprintln!(
+            "observer: {lost} frames of this run were not recorded; the verdict may differ from the live one"
+        );
     } else if !reader.is_finished().unwrap_or(true) {
         eprintln!("observer: the recording was not finished; judged on the {frames} frames it holds");
     }

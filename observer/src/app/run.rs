@@ -45,7 +45,7 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(Run::begin(args)?.to_the_end()));
+        .and_then(|runtime| runtime.block_on(Run::begin(args)?.finish()));
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -103,7 +103,7 @@ impl Run {
         Ok(Self { args, output, observation, signals })
     }
 
-    async fn to_the_end(mut self) -> Result<u8> {
+    async fn finish(mut self) -> Result<u8> {
         let mut wait = Wait::new(&self.observation)?;
         if let Ended::Interrupted(signal) = self.watch(&mut wait, Some(PRE_ROLL), None).await? {
             eprintln!("observer: ended by {signal} before the test began");
@@ -171,7 +171,12 @@ impl Run {
     }
 
     /// Ticks until the time is over, the command has ended, or a signal comes.
-    async fn watch(&mut self, wait: &mut Wait, length: Option<Duration>, child: Option<&mut Child>) -> Result<Ended> {
+    async fn watch(
+        &mut self,
+        wait: &mut Wait,
+        length: Option<Duration>,
+        child: Option<&mut Child>,
+    ) -> Result<Ended> {
         let until = length.map(|length| Instant::now() + length);
         let pid = child.as_ref().and_then(|child| child.id());
         let mut child = child;
@@ -306,4 +311,3 @@ fn holds(condition: FailOn, verdict: &Verdict) -> bool {
         FailOn::Inconclusive => verdict.outcome == Outcome::Inconclusive,
     }
 }
-

@@ -38,7 +38,7 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     let phases = phases(engine, &scope, start_ns);
     let mut ranked = ranked(engine, &scope, &phases, start_ns);
     let chain = link(engine, &mut ranked, start_ns);
-    ranked.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    ranked.sort_by_key(rank);
     let (in_scope, elsewhere): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|r| r.role != Role::Bystander);
     let first = in_scope.iter().position(|r| may_be_first(r, &in_scope));
     let co_first = first.map(|index| co_first(&in_scope, index)).unwrap_or_default();
@@ -127,14 +127,20 @@ fn link(engine: &Engine, ranked: &mut [Ranked], start_ns: u64) -> Vec<Link> {
     for effect in 0..ranked.len() {
         for edge in LINES[ranked[effect].watch.line].caused_by() {
             for cause in 0..ranked.len() {
-                let found =
-                    chain::links(edge, &onset(&ranked[cause]), &onset(&ranked[effect]), &engine.ledger, &engine.load);
+                let found = chain::links(
+                    edge,
+                    &onset(&ranked[cause]),
+                    &onset(&ranked[effect]),
+                    &engine.ledger,
+                    &engine.load,
+                );
                 let Some(mechanism) = found else { continue };
                 ranked[effect].hit.explained_by.get_or_insert_with(|| edge.cause.to_owned());
                 links.push(Link {
                     cause: edge.cause.to_owned(),
                     effect: LINES[ranked[effect].watch.line].id().to_owned(),
-                    lag_s: seconds(start_ns, ranked[effect].at.hi_ns) - seconds(start_ns, ranked[cause].at.hi_ns),
+                    lag_s: seconds(start_ns, ranked[effect].at.hi_ns)
+                        - seconds(start_ns, ranked[cause].at.hi_ns),
                     mechanism,
                 });
             }
@@ -163,7 +169,8 @@ fn pre_existing(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Hit> {
 fn outcome(engine: &Engine, hit: bool, not_measurable: &[Note]) -> Outcome {
     let blind = |note: &Note| lines::by_id(&note.fault_line).is_some_and(|line| !line.optional());
     // A count that was lost for want of room may have been a failure.
-    let lost = engine.ledger.losses.iter().any(|(reason, count)| *count > 0 && reason.starts_with("map_full"));
+    let lost =
+        engine.ledger.losses.iter().any(|(reason, count)| *count > 0 && reason.starts_with("map_full"));
     if hit {
         Outcome::Hit
     } else if lost || not_measurable.iter().any(blind) {
@@ -195,7 +202,8 @@ fn missing_target(scope: &Scope, line: &dyn FaultLine) -> Option<String> {
 
 /// A line that rests on a counter cannot be judged when that counter could not be read.
 fn failing_source(engine: &Engine, line: &dyn FaultLine) -> Option<String> {
-    let on_counters = !line.failures().iter().any(|f| super::engine::is_probed(&engine.header.coverage, f.signal));
+    let on_counters =
+        !line.failures().iter().any(|f| super::engine::is_probed(&engine.header.coverage, f.signal));
     if !on_counters {
         return None;
     }

@@ -40,7 +40,13 @@ pub struct Onset<'a> {
 ///
 /// The scope has to be the same, the order right, and the mechanism must have moved: an unrelated
 /// fault at the same time explains nothing.
-pub fn links(edge: &Edge, cause: &Onset, effect: &Onset, ledger: &Ledger, rates: &dyn Rates) -> Option<String> {
+pub fn links(
+    edge: &Edge,
+    cause: &Onset,
+    effect: &Onset,
+    ledger: &Ledger,
+    rates: &dyn Rates,
+) -> Option<String> {
     let in_order = cause.at.lo_ns <= effect.at.hi_ns;
     let in_time = effect.at.hi_ns.saturating_sub(cause.at.hi_ns) <= edge.max_lag_ns;
     if cause.line != edge.cause || !in_order || !in_time {
@@ -82,6 +88,8 @@ fn accept_stalled(cause: &Onset, effect: &Onset, ledger: &Ledger, rates: &dyn Ra
 fn same_listener(cause: &Onset, effect: &Onset) -> Option<String> {
     let listener = effect.subject.listener?;
     (cause.subject == effect.subject).then(|| {
-        format!("with the accept queue of {listener} full, final ACKs are dropped and handshakes stay half-open")
+        format!(
+            "with the accept queue of {listener} full, final ACKs are dropped and handshakes stay half-open"
+        )
     })
 }

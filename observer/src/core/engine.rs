@@ -203,9 +203,10 @@ impl Engine {
             return true;
         }
         let key = (super::frame::Resource::Descriptors, increment.subject.clone());
-        self.ledger.usages.get(&key).is_some_and(|usage| {
-            usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9)
-        })
+        self.ledger
+            .usages
+            .get(&key)
+            .is_some_and(|usage| usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9))
     }
 
     fn watch(&mut self, line: usize, failure: &Failure, increment: &Increment) -> &mut Watch {
@@ -246,7 +247,8 @@ impl Engine {
             return self.tick_seconds;
         }
         let arrived = arrivals.at(&increment.subject);
-        let all = if arrivals.syns.contains_key(&increment.subject) { arrived } else { arrived + increment.events };
+        let all =
+            if arrivals.syns.contains_key(&increment.subject) { arrived } else { arrived + increment.events };
         all as f64
     }
 

@@ -136,10 +136,7 @@ impl Inference {
                 self.at_limit.remove(&pid);
                 continue;
             }
-            let state = self
-                .at_limit
-                .entry(pid)
-                .or_insert_with(|| AtLimit::new(usage.last.clone()));
+            let state = self.at_limit.entry(pid).or_insert_with(|| AtLimit::new(usage.last.clone()));
             if state.reported {
                 continue;
             }

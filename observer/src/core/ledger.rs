@@ -195,7 +195,11 @@ impl Ledger {
     /// wildcard of its family, else the IPv6 wildcard.
     pub fn listener_of(&self, netns: u32, address: SocketAddr) -> SocketAddr {
         let wildcard = |v6: bool| -> SocketAddr {
-            let ip = if v6 { std::net::Ipv6Addr::UNSPECIFIED.into() } else { std::net::Ipv4Addr::UNSPECIFIED.into() };
+            let ip = if v6 {
+                std::net::Ipv6Addr::UNSPECIFIED.into()
+            } else {
+                std::net::Ipv4Addr::UNSPECIFIED.into()
+            };
             SocketAddr::new(ip, address.port())
         };
         [address, wildcard(address.is_ipv6()), wildcard(true)]
@@ -208,8 +212,13 @@ impl Ledger {
         match fact {
             Fact::Process { pid, parent, comm, netns, cgroup, generator } => {
                 let generator = *generator || self.processes.get(pid).is_some_and(|known| known.generator);
-                let process =
-                    Process { parent: *parent, comm: comm.clone(), cgroup: *cgroup, netns: *netns, generator };
+                let process = Process {
+                    parent: *parent,
+                    comm: comm.clone(),
+                    cgroup: *cgroup,
+                    netns: *netns,
+                    generator,
+                };
                 self.processes.insert(*pid, process);
             }
             Fact::ListenerOwner { netns, listener, pid } => {

@@ -53,7 +53,10 @@ impl LoadHistory {
         for usage in &frame.usages {
             match usage.resource {
                 Resource::AcceptQueue => {
-                    self.depths.entry(identity(&usage.subject)).or_default().push((usage.read_ns, usage.used));
+                    self.depths
+                        .entry(identity(&usage.subject))
+                        .or_default()
+                        .push((usage.read_ns, usage.used));
                 }
                 Resource::Connections => {
                     let history = self.established.entry(usage.subject.clone()).or_default();
@@ -74,7 +77,9 @@ impl LoadHistory {
                 let start = from_ns + step * step_ns;
                 let end = start + step_ns;
                 let concurrency = match (&opened, self.established_at(end)) {
-                    (Some(opened), _) => Some(total(opened, 0, end).saturating_sub(total(&closed, 0, end)) as f64),
+                    (Some(opened), _) => {
+                        Some(total(opened, 0, end).saturating_sub(total(&closed, 0, end)) as f64)
+                    }
                     (None, established) => established.map(|count| count as f64),
                 };
                 Level {
@@ -103,8 +108,9 @@ impl LoadHistory {
     /// else the namespaces' own counters.
     fn arrivals(&self, scope: &Scope) -> Option<BTreeMap<u64, u64>> {
         let by_generator = self.sum(|s| s.signal == Signal::ConnectAttempt && s.generator);
-        let by_target =
-            || self.sum(|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject));
+        let by_target = || {
+            self.sum(|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject))
+        };
         let by_counter = || self.sum(|s| s.signal == Signal::ConnectionAccepted && !s.probed);
         by_generator.or_else(by_target).or_else(by_counter)
     }
@@ -163,7 +169,8 @@ impl LoadHistory {
     pub fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let to_ns = to_ns.max(from_ns + BIN_NS);
         let of = |signal: Signal| {
-            self.sum(|s| s.signal == signal && s.subject == *listener).map(|bins| total(&bins, from_ns, to_ns))
+            self.sum(|s| s.signal == signal && s.subject == *listener)
+                .map(|bins| total(&bins, from_ns, to_ns))
         };
         let count = match of(Signal::SynArrival) {
             Some(count) => count,

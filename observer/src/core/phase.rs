@@ -173,7 +173,9 @@ mod tests {
         parts
             .iter()
             .flat_map(|(from, to, steps)| {
-                (0..*steps).map(move |step| from + (to.abs_diff(*from) * step as u64 / *steps as u64) * u64::from(to > from))
+                (0..*steps).map(move |step| {
+                    from + (to.abs_diff(*from) * step as u64 / *steps as u64) * u64::from(to > from)
+                })
             })
             .collect()
     }

@@ -114,10 +114,7 @@ fn generator_destinations(ledger: &Ledger) -> BTreeSet<(u32, SocketAddr)> {
 fn listeners(ledger: &Ledger) -> BTreeSet<(u32, SocketAddr)> {
     let from_usages = ledger.usages.keys().map(|(_, subject)| subject);
     let from_signals = ledger.series.keys().map(|(_, subject)| subject);
-    from_usages
-        .chain(from_signals)
-        .filter_map(|subject| Some((subject.netns?, subject.listener?)))
-        .collect()
+    from_usages.chain(from_signals).filter_map(|subject| Some((subject.netns?, subject.listener?))).collect()
 }
 
 /// A listener is reached by the address at which it accepted connections, in whichever namespace it

@@ -201,9 +201,8 @@ const VOID: Type = Type { name: 0, info: 0, size_or_type: 0, body: 0 };
 
 /// FNV-1a: names are kept as hashes, since a kernel has a hundred thousand of them.
 fn hash(name: &[u8]) -> u64 {
-    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    name.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {

@@ -124,10 +124,10 @@ impl Kernel {
         change: impl FnOnce(&mut HashMap<&mut MapData, u32, u8>) -> Result<(), MapError>,
     ) -> Result<(), KernelError> {
         let name = "TREE";
-        let map = self.ebpf.map_mut(name).ok_or(KernelError::Map {
-            name,
-            source: MapError::InvalidName { name: name.to_owned() },
-        })?;
+        let map = self
+            .ebpf
+            .map_mut(name)
+            .ok_or(KernelError::Map { name, source: MapError::InvalidName { name: name.to_owned() } })?;
         HashMap::try_from(map)
             .and_then(|mut tree| change(&mut tree))
             .map_err(|source| KernelError::Map { name, source })
@@ -200,8 +200,7 @@ fn best(attached: &[Attached], signal: Signal) -> Option<&Probe> {
 }
 
 fn is_wanted(probe: &Probe, options: Options, attached: &[Attached]) -> bool {
-    let refused =
-        |name| attached.iter().any(|a: &Attached| a.probe.program == name && a.refused.is_some());
+    let refused = |name| attached.iter().any(|a: &Attached| a.probe.program == name && a.refused.is_some());
     match probe.wanted {
         Wanted::Always => true,
         Wanted::Instead(other) => refused(other),

@@ -141,7 +141,13 @@ fn spells(engine: &Engine, watch: &Watch, start_ns: u64) -> Vec<Spell> {
         .collect()
 }
 
-fn evidence(engine: &Engine, line: &dyn FaultLine, watch: &Watch, at: Bracket, start_ns: u64) -> Vec<Evidence> {
+fn evidence(
+    engine: &Engine,
+    line: &dyn FaultLine,
+    watch: &Watch,
+    at: Bracket,
+    start_ns: u64,
+) -> Vec<Evidence> {
     let failures = line.failures().iter().map(|failure| failure.signal);
     failures
         .chain(line.context().iter().copied())

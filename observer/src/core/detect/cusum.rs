@@ -88,8 +88,11 @@ impl Cusum {
 
     /// Failures per exposure that are normal here.
     fn expected_ratio(&self) -> f64 {
-        let normal =
-            if self.baseline.events > 0.0 { self.baseline.events / self.baseline.exposure.max(1.0) } else { 0.0 };
+        let normal = if self.baseline.events > 0.0 {
+            self.baseline.events / self.baseline.exposure.max(1.0)
+        } else {
+            0.0
+        };
         self.policy.floor_ratio.max(normal * Policy::OVER_BASELINE)
     }
 

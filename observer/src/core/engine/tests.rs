@@ -100,7 +100,8 @@ impl Story {
     }
 
     fn step(&mut self) -> Update {
-        let mut next = Frame { seq: self.frame.seq + 1, mono_ns: self.frame.mono_ns + 100 * MS, ..Frame::default() };
+        let mut next =
+            Frame { seq: self.frame.seq + 1, mono_ns: self.frame.mono_ns + 100 * MS, ..Frame::default() };
         next.real_ns = next.mono_ns;
         self.engine.step(&std::mem::replace(&mut self.frame, next))
     }
@@ -230,7 +231,8 @@ fn cookies_are_strain_and_not_a_hit() {
     story.step();
     let verdict = story.end().verdict();
     assert_eq!(verdict.outcome, Outcome::Clear);
-    let note = verdict.ruled_out.iter().find(|note| note.fault_line == "syn_queue_overflow").expect("ruled out");
+    let note =
+        verdict.ruled_out.iter().find(|note| note.fault_line == "syn_queue_overflow").expect("ruled out");
     assert!(note.why.contains("500 syn_cookie"), "{}", note.why);
 }
 

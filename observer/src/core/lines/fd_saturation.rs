@@ -61,7 +61,8 @@ impl FaultLine for FdSaturation {
             );
         }
         let limit = case.usage.and_then(|usage| usage.limit).map(|limit| number(limit as f64));
-        let at = limit.map_or_else(|| "its RLIMIT_NOFILE".to_owned(), |limit| format!("its limit of {limit}"));
+        let at =
+            limit.map_or_else(|| "its RLIMIT_NOFILE".to_owned(), |limit| format!("its limit of {limit}"));
         if case.inferred {
             format!(
                 "{} had all its descriptors in use, at {at}, and stood still (inferred from counters: this kernel \

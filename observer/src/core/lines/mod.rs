@@ -189,7 +189,11 @@ mod tests {
                 assert!(!text.is_empty(), "{}", line.id());
             }
             assert!(!line.causes().is_empty() && !line.failures().is_empty(), "{}", line.id());
-            assert!(!line.verify(&place).is_empty() && !line.remedy(&place, None).is_empty(), "{}", line.id());
+            assert!(
+                !line.verify(&place).is_empty() && !line.remedy(&place, None).is_empty(),
+                "{}",
+                line.id()
+            );
             for edge in line.caused_by() {
                 assert!(by_id(edge.cause).is_some(), "{} is caused by the unknown {}", line.id(), edge.cause);
             }

@@ -53,7 +53,8 @@ impl FaultLine for PortCollision {
     }
 
     fn because(&self, case: &Case) -> String {
-        let port = case.place.listener.map_or_else(|| "its port".to_owned(), |at| format!("port {}", at.port()));
+        let port =
+            case.place.listener.map_or_else(|| "its port".to_owned(), |at| format!("port {}", at.port()));
         format!(
             "{} could not have {port}: another socket holds it ({} failed with EADDRINUSE)",
             case.who(),
@@ -63,10 +64,7 @@ impl FaultLine for PortCollision {
 
     fn verify(&self, place: &HitSubject) -> Vec<String> {
         let port = place.listener.map_or_else(|| "PORT".to_owned(), |at| at.port().to_string());
-        vec![format!(
-            "{}   # who holds it",
-            in_namespace(place, &format!("ss -tanp 'sport = :{port}'"))
-        )]
+        vec![format!("{}   # who holds it", in_namespace(place, &format!("ss -tanp 'sport = :{port}'")))]
     }
 
     fn remedy(&self, place: &HitSubject, _usage: Option<&HitUsage>) -> Vec<String> {

@@ -77,8 +77,9 @@ impl FaultLine for PortExhaustion {
     }
 
     fn verify(&self, place: &HitSubject) -> Vec<String> {
-        let destination =
-            place.destination.map_or_else(|| "ADDRESS:PORT".to_owned(), |destination| destination.to_string());
+        let destination = place
+            .destination
+            .map_or_else(|| "ADDRESS:PORT".to_owned(), |destination| destination.to_string());
         vec![
             format!(
                 "{}   # ports in use towards it, TIME_WAIT included",

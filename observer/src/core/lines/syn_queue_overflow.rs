@@ -73,7 +73,8 @@ impl FaultLine for SynQueueOverflow {
             Some(listener) => format!("the SYN queue of {listener} was full"),
             None => "a SYN queue was full".to_owned(),
         };
-        let limit = case.usage.and_then(|usage| Some(format!(" (limit {})", usage.limit?))).unwrap_or_default();
+        let limit =
+            case.usage.and_then(|usage| Some(format!(" (limit {})", usage.limit?))).unwrap_or_default();
         format!(
             "{queue}{limit}: {} SYNs were dropped because net.ipv4.tcp_syncookies is 0",
             number(case.count(Signal::SynQueueDrop) as f64)
@@ -87,7 +88,10 @@ impl FaultLine for SynQueueOverflow {
                 "{}   # the half-open connections",
                 in_namespace(place, &format!("ss -nt state syn-recv 'sport = {filter}' | wc -l"))
             ),
-            in_namespace(place, "nstat -az TcpExtTCPReqQFullDrop TcpExtTCPReqQFullDoCookies TcpExtSyncookiesSent"),
+            in_namespace(
+                place,
+                "nstat -az TcpExtTCPReqQFullDrop TcpExtTCPReqQFullDoCookies TcpExtSyncookiesSent",
+            ),
             "dmesg | grep 'SYN flooding'".into(),
         ]
     }
@@ -98,7 +102,8 @@ impl FaultLine for SynQueueOverflow {
             "raise the backlog argument of listen() together with net.core.somaxconn and \
              net.ipv4.tcp_max_syn_backlog (up to 65535); all three bound this queue"
                 .into(),
-            "look for lost SYN-ACKs: retransmits of the handshake, a firewall or conntrack on the way back".into(),
+            "look for lost SYN-ACKs: retransmits of the handshake, a firewall or conntrack on the way back"
+                .into(),
         ]
     }
 }
