@@ -64,7 +64,8 @@ signals! {
     ListenDrop = "listen_drop", Listener;
     /// A SYN was dropped because the SYN queue was full and cookies were off (TcpExt TCPReqQFullDrop).
     SynQueueDrop = "syn_queue_drop", Listener;
-    /// A SYN was answered with a cookie because the SYN queue was full (TcpExt TCPReqQFullDoCookies).
+    /// A SYN was answered with a cookie because the SYN queue was full (TcpExt TCPReqQFullDoCookies, which
+    /// also counts those that a full accept queue then drops).
     SynCookie = "syn_cookie", Listener;
     /// A connect found no free local port (EADDRNOTAVAIL from the port search).
     PortSearchFailed = "port_search_failed", Destination;

@@ -25,6 +25,21 @@ pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
 
+/// What is known of a SYN between entry and exit of `tcp_conn_request`.
+#[repr(C)]
+pub struct Syn {
+    /// Depth of the accept queue on entry.
+    pub accept_queue: u32,
+    /// Length of the SYN queue on entry.
+    pub requests: u32,
+    /// What became of it.
+    pub fate: u32,
+}
+
+/// The SYN that each CPU is at work on.
+#[map]
+pub static SYN: PerCpuArray<Syn> = PerCpuArray::with_max_entries(1, 0);
+
 /// Thread group ids of the observed command's process tree.
 #[map]
 pub static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);

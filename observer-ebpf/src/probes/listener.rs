@@ -12,40 +12,98 @@ use observer_common::Signal;
 
 use crate::{
     emit::{Level, count_level},
-    maps::offsets,
+    maps::{SYN, Syn, offsets},
     sock::{Sock, context_slot, read},
 };
 
 /// TCP_LISTEN.
 const LISTEN: u8 = 10;
+/// Fates of a SYN.
+const DROPPED: u32 = 0;
+const QUEUED: u32 = 1;
+const COOKIE: u32 = 2;
 /// ETH_P_IP as it stands in `skb->protocol`.
 const ETH_P_IP_BE: u16 = 0x0800_u16.to_be();
 
-/// A SYN arrived: repeat the kernel's own decision, in its order, from the same fields.
-/// (Its return value is 0 whether the SYN was dropped or not.)
+/// A SYN arrived. What becomes of it is known when the function returns; its return value is 0
+/// either way.
 #[fentry(function = "tcp_conn_request")]
 pub fn syn_arrival(ctx: FEntryContext) -> u32 {
     let listener = Sock(ctx.arg::<*const u8>(2));
     let queue = listener.accept_queue();
-    let mut key = listener.own_key(Signal::SynArrival);
-    count_level(&key, queue);
-
-    let requests = Level { used: read(listener.0, offsets().request_queue_len), limit: queue.limit };
-    let cookies: u8 = read(listener.netns_pointer(), offsets().tcp_syncookies);
-    if cookies == 2 || requests.used > requests.limit {
-        if cookies == 0 {
-            key.signal = Signal::SynQueueDrop as u16;
-            count_level(&key, requests);
-            return 0;
-        }
-        key.signal = Signal::SynCookie as u16;
-        count_level(&key, requests);
-    }
-    if queue.used > queue.limit {
-        key.signal = Signal::AcceptOverflowSyn as u16;
-        count_level(&key, queue);
+    count_level(&listener.own_key(Signal::SynArrival), queue);
+    if let Some(syn) = current_syn() {
+        *syn = Syn {
+            accept_queue: queue.used,
+            requests: read(listener.0, offsets().request_queue_len),
+            fate: DROPPED,
+        };
     }
     0
+}
+
+/// It became a request in the SYN queue.
+#[fentry(function = "inet_csk_reqsk_queue_hash_add")]
+pub fn syn_queued(_ctx: FEntryContext) -> u32 {
+    decide(QUEUED)
+}
+
+/// It was answered with a cookie.
+#[fentry(function = "cookie_v4_init_sequence")]
+pub fn syn_cookie_v4(_ctx: FEntryContext) -> u32 {
+    decide(COOKIE)
+}
+
+/// The same over IPv6.
+#[fentry(function = "cookie_v6_init_sequence")]
+pub fn syn_cookie_v6(_ctx: FEntryContext) -> u32 {
+    decide(COOKIE)
+}
+
+/// The kernel is done with the SYN. That it was dropped is seen, not guessed; the levels only tell for
+/// want of what. They are read before the kernel reads them and once more here, since an accept() or
+/// a final ACK on another CPU moves them in between. A SYN dropped for another reason (no route, no
+/// memory) finds both queues below their limits.
+#[fexit(function = "tcp_conn_request")]
+pub fn syn_fate(ctx: FExitContext) -> u32 {
+    let Some(syn) = current_syn() else { return 0 };
+    if syn.fate == QUEUED {
+        return 0;
+    }
+    let listener = Sock(ctx.arg::<*const u8>(2));
+    let queue = listener.accept_queue();
+    let accept_queue = Level { used: syn.accept_queue.max(queue.used), limit: queue.limit };
+    let requests = Level { used: syn.requests, limit: queue.limit };
+    if syn.fate == COOKIE {
+        count_level(&listener.own_key(Signal::SynCookie), requests);
+    } else if requests.used > requests.limit && !has_cookies(listener) {
+        count_level(&listener.own_key(Signal::SynQueueDrop), requests);
+    } else if accept_queue.used >= accept_queue.limit {
+        count_level(&listener.own_key(Signal::AcceptOverflowSyn), accept_queue);
+    }
+    0
+}
+
+/// The SYN that this CPU is at work on. Softirqs do not nest, and the function does not sleep.
+#[inline(always)]
+fn current_syn() -> Option<&'static mut Syn> {
+    // SAFETY: the kernel returned this CPU's value of the one element, and nothing else on this CPU
+    // runs these programs meanwhile.
+    SYN.get_ptr_mut(0).map(|syn| unsafe { &mut *syn })
+}
+
+#[inline(always)]
+fn decide(fate: u32) -> u32 {
+    if let Some(syn) = current_syn() {
+        syn.fate = fate;
+    }
+    0
+}
+
+/// net.ipv4.tcp_syncookies of the listener's namespace.
+#[inline(always)]
+fn has_cookies(listener: Sock) -> bool {
+    read::<u8>(listener.netns_pointer(), offsets().tcp_syncookies) != 0
 }
 
 /// The final ACK of a handshake over IPv4 made no socket.

@@ -92,7 +92,7 @@ impl Engine {
     pub fn new(header: RunHeader) -> Self {
         let probed = |signal: Signal| is_probed(&header.coverage, signal);
         let missing = Missing {
-            accept_overflow: !probed(Signal::AcceptOverflowSyn),
+            accept_overflow: !(probed(Signal::AcceptOverflowSyn) && probed(Signal::AcceptOverflowAck)),
             syn_queue_drop: !probed(Signal::SynQueueDrop),
             descriptor_limit: !probed(Signal::DescriptorLimit),
         };
@@ -184,7 +184,8 @@ impl Engine {
     /// Whether this increment is the one to judge a failure by: the probe's where there is one, the
     /// listener's rather than its namespace's.
     fn is_judged(&self, failure: &Failure, increment: &Increment, inferred: bool) -> bool {
-        if failure.instead_of.is_some_and(|other| is_probed(&self.header.coverage, other)) {
+        let others = failure.instead_of;
+        if !others.is_empty() && others.iter().all(|other| is_probed(&self.header.coverage, *other)) {
             return false;
         }
         let precise = is_probed(&self.header.coverage, failure.signal);

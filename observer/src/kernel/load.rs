@@ -87,7 +87,8 @@ impl Kernel {
         let mut attached: Vec<Attached> = Vec::with_capacity(PROBES.len());
         for probe in PROBES {
             if is_wanted(probe, options, &attached) {
-                attached.push(attach(&mut ebpf, probe, &aya_btf));
+                let outcome = attach(&mut ebpf, probe, &aya_btf, &attached);
+                attached.push(outcome);
             }
         }
         let log = ProbeLog::open(&mut ebpf);
@@ -200,16 +201,23 @@ fn best(attached: &[Attached], signal: Signal) -> Option<&Probe> {
 }
 
 fn is_wanted(probe: &Probe, options: Options, attached: &[Attached]) -> bool {
-    let refused = |name| attached.iter().any(|a: &Attached| a.probe.program == name && a.refused.is_some());
     match probe.wanted {
-        Wanted::Always => true,
-        Wanted::Instead(other) => refused(other),
-        Wanted::PreciseInstead(other) => options.precise && refused(other),
+        Wanted::Always | Wanted::With(_) => true,
+        Wanted::Instead(other) => refusal_of(other, attached).is_some(),
+        Wanted::PreciseInstead(other) => options.precise && refusal_of(other, attached).is_some(),
     }
 }
 
-fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &AyaBtf) -> Attached {
+/// Why a program that was wanted is not attached.
+fn refusal_of<'a>(program: &str, attached: &'a [Attached]) -> Option<&'a str> {
+    attached.iter().find(|a| a.probe.program == program)?.refused.as_deref()
+}
+
+fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &AyaBtf, attached: &[Attached]) -> Attached {
+    let companions: &[&str] = if let Wanted::With(programs) = probe.wanted { programs } else { &[] };
+    let missing = companions.iter().find_map(|program| refusal_of(program, attached));
     let outcome = match ebpf.program_mut(probe.program) {
+        _ if missing.is_some() => Err(missing.unwrap_or_default().to_owned()),
         Some(program) => attach_program(program, probe.hook, btf).map_err(|error| root_cause(&error)),
         None => Err("the object has no such program".to_owned()),
     };

@@ -39,6 +39,8 @@ impl Hook {
 pub enum Wanted {
     /// Always.
     Always,
+    /// Only together with all of the named programs, without which it would count wrongly.
+    With(&'static [&'static str]),
     /// Only where the named program was refused.
     Instead(&'static str),
     /// Only with `--precise`, and where the named program was refused: it costs every system call.
@@ -63,10 +65,38 @@ pub struct Probe {
 /// Every probe, best first for each signal.
 pub const PROBES: &[Probe] = &[
     Probe {
+        program: "syn_queued",
+        hook: Hook::FEntry("inet_csk_reqsk_queue_hash_add"),
+        wanted: Wanted::Always,
+        signals: &[],
+        fallback: &[],
+    },
+    Probe {
+        program: "syn_cookie_v4",
+        hook: Hook::FEntry("cookie_v4_init_sequence"),
+        wanted: Wanted::Always,
+        signals: &[],
+        fallback: &[],
+    },
+    Probe {
+        program: "syn_cookie_v6",
+        hook: Hook::FEntry("cookie_v6_init_sequence"),
+        wanted: Wanted::Always,
+        signals: &[],
+        fallback: &[],
+    },
+    Probe {
         program: "syn_arrival",
         hook: Hook::FEntry("tcp_conn_request"),
         wanted: Wanted::Always,
-        signals: &[Signal::SynArrival, Signal::AcceptOverflowSyn, Signal::SynQueueDrop, Signal::SynCookie],
+        signals: &[Signal::SynArrival],
+        fallback: &[],
+    },
+    Probe {
+        program: "syn_fate",
+        hook: Hook::FExit("tcp_conn_request"),
+        wanted: Wanted::With(&["syn_queued", "syn_cookie_v4", "syn_cookie_v6", "syn_arrival"]),
+        signals: &[Signal::AcceptOverflowSyn, Signal::SynQueueDrop, Signal::SynCookie],
         fallback: &[],
     },
     Probe {
@@ -196,8 +226,13 @@ mod tests {
             assert!(probed || counter(*signal).is_some(), "{}", signal.name());
         }
         for probe in PROBES {
-            if let Wanted::Instead(other) | Wanted::PreciseInstead(other) = probe.wanted {
-                assert!(PROBES.iter().any(|p| p.program == other), "{other}");
+            let others: &[&str] = match &probe.wanted {
+                Wanted::Always => &[],
+                Wanted::With(others) => others,
+                Wanted::Instead(other) | Wanted::PreciseInstead(other) => std::slice::from_ref(other),
+            };
+            for other in others {
+                assert!(PROBES.iter().any(|p| p.program == *other), "{other}");
             }
         }
     }

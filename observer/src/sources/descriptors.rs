@@ -15,6 +15,8 @@ use crate::core::{
 
 /// How often a process far from its limit is counted, and the limit of any process is read.
 const SLOW_NS: u64 = 1_000_000_000;
+/// A process that has just come may still set its own limit: it is read at every tick for so long.
+const YOUNG_NS: u64 = 3_000_000_000;
 /// A tick is not exactly as long as the next.
 const SLACK_NS: u64 = 20_000_000;
 /// With at most so many processes all are counted at every tick, where the kernel has the count at hand.
@@ -38,6 +40,7 @@ pub(super) struct Descriptors {
 struct Followed {
     limit: Option<u64>,
     limit_ns: Option<u64>,
+    since_ns: u64,
     used: u64,
     counted_ns: Option<u64>,
     near: bool,
@@ -67,11 +70,15 @@ impl Source for Descriptors {
         let every_tick = size_is_count && pids.len() <= FEW;
         let now_ns = clock();
         for pid in &pids {
-            let process = self.followed.entry(*pid).or_default();
+            let process = self
+                .followed
+                .entry(*pid)
+                .or_insert_with(|| Followed { since_ns: now_ns, ..Followed::default() });
+            let is_young = now_ns.saturating_sub(process.since_ns) < YOUNG_NS;
             let is_due = |last: Option<u64>| {
                 last.is_none_or(|last| now_ns.saturating_sub(last).saturating_add(SLACK_NS) >= SLOW_NS)
             };
-            if is_due(process.limit_ns) {
+            if is_young || is_due(process.limit_ns) {
                 process.limit_ns = Some(now_ns);
                 let limits = read_limit(*pid, &mut self.buffer);
                 if let Some((soft, hard)) = problems.check(limits) {

@@ -3,7 +3,7 @@
 use super::case::{describe, ratio};
 use crate::core::{
     engine::Engine,
-    frame::Resource,
+    frame::{Resource, Tier},
     ledger::Usage,
     lines::FaultLine,
     scope::Scope,
@@ -64,14 +64,22 @@ pub(super) fn why_not(engine: &Engine, line: &dyn FaultLine) -> String {
             .filter_map(|(_, usage)| Some((usage.peak.used, usage.peak.limit.filter(|limit| *limit > 0)?)))
             .max_by(|a, b| ratio(a.0, a.1).total_cmp(&ratio(b.0, b.1)))
     });
-    let seen = match failures {
+    let mut seen = match failures {
         0 => "no failure".to_owned(),
         count => format!("{count} failures in the whole host, none of them material in scope"),
     };
+    for unseen in signals.iter().filter(|signal| is_absent(engine, **signal)) {
+        seen += &format!(", {} could not be seen", unseen.name());
+    }
     match peak {
         Some((used, limit)) => format!("{seen}; highest use {used} of {limit}"),
         None => seen,
     }
+}
+
+fn is_absent(engine: &Engine, signal: observer_common::Signal) -> bool {
+    let coverage = &engine.header.coverage;
+    coverage.iter().any(|covered| covered.signal == signal && covered.tier == Tier::Absent)
 }
 
 fn count(engine: &Engine, signals: &[observer_common::Signal]) -> u64 {

@@ -47,7 +47,8 @@ impl FaultLine for AcceptQueueOverflow {
         const FAILURES: &[Failure] = &[
             Failure::refused_connection(Signal::AcceptOverflowSyn),
             Failure::refused_connection(Signal::AcceptOverflowAck),
-            Failure::refused_connection(Signal::ListenOverflow).instead_of(Signal::AcceptOverflowSyn),
+            Failure::refused_connection(Signal::ListenOverflow)
+                .instead_of(&[Signal::AcceptOverflowSyn, Signal::AcceptOverflowAck]),
         ];
         FAILURES
     }

@@ -78,26 +78,26 @@ pub struct Failure {
     pub signal: Signal,
     /// How many of them are a fault.
     pub policy: Policy,
-    /// Judged only where no probe counts this other signal.
-    pub instead_of: Option<Signal>,
+    /// Judged only where not all of these other signals are counted by probes.
+    pub instead_of: &'static [Signal],
 }
 
 impl Failure {
     /// A failure of which one is enough.
     pub const fn terminal(signal: Signal) -> Self {
-        Self { signal, policy: Policy::TERMINAL, instead_of: None }
+        Self { signal, policy: Policy::TERMINAL, instead_of: &[] }
     }
 
     /// A refused connection: three of them, and more than one in a thousand arrivals. Each costs its
     /// client a second or more, but a single one at the edge of a burst is not a fault of the host.
     pub const fn refused_connection(signal: Signal) -> Self {
         let policy = Policy { floor_ratio: 0.001, threshold: 3.0, burst_cap: f64::INFINITY };
-        Self { signal, policy, instead_of: None }
+        Self { signal, policy, instead_of: &[] }
     }
 
-    /// The same, judged only where no probe counts `other`.
-    pub const fn instead_of(self, other: Signal) -> Self {
-        Self { instead_of: Some(other), ..self }
+    /// The same, judged only where not all of `others` are counted by probes.
+    pub const fn instead_of(self, others: &'static [Signal]) -> Self {
+        Self { instead_of: others, ..self }
     }
 }
 
