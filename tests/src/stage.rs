@@ -91,9 +91,12 @@ impl Stage {
         Ok(command)
     }
 
-    /// Puts observer in front of the role, and waits until the role says that it is ready.
+    /// Puts observer in front of the role, recording, and waits until the role says that it is ready.
     pub fn observe(&self, options: &[&str], role: &Role) -> Result<Observed> {
-        self.observe_by(self.observe_command(options, role)?)
+        let recording = self.recording_path();
+        let recording = recording.to_str().context("the path of the scenario's folder is not UTF-8")?;
+        let options = [&["--record", recording], options].concat();
+        self.observe_by(self.observe_command(&options, role)?)
     }
 
     /// Like [`Stage::observe`], with a command line that was made before.
@@ -105,6 +108,11 @@ impl Stage {
         };
         let verdict = self.observer.as_ref().map(|_| self.verdict_path());
         Ok(Observed { running, pid, verdict })
+    }
+
+    /// Where observer is told to record.
+    pub fn recording_path(&self) -> PathBuf {
+        self.folder.join("run.observer")
     }
 
     /// Where observer is told to leave its verdict.

@@ -20,10 +20,10 @@ fn play(stage: &Stage) -> Result<Ending> {
     let Some(observer) = stage.observer() else {
         return Ok(Ending::Skip("needs an observer".into()));
     };
-    let recording = stage.folder().join("run.observer");
+    let recording = stage.recording_path();
     let mut service = stage.serve("service", slow_service())?;
     let labeller = Labeller::start(service.pid)?;
-    let mut load = stage.observe(&["--record", &recording.to_string_lossy()], &heavy_load(&service))?;
+    let mut load = stage.observe(&[], &heavy_load(&service))?;
     overflow_and_relent(&mut service, &mut load, &labeller)?;
     let finished = load.finish()?;
 

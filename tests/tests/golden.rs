@@ -1,0 +1,90 @@
+//! Golden recordings: what the lab recorded once, judged by today's engine.
+//!
+//! Each folder of `tests/golden` holds a recording and what is expected of it. `OBSERVER_BLESS=1` writes
+//! the expectations anew; read them before you commit them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use observer::{
+    core::{engine::Engine, verdict::Verdict},
+    recording::Reader,
+    sinks::report::{Format, Style, render},
+};
+use serde::{Deserialize, Serialize};
+
+/// What matters of a verdict, in words that a reviewer can check.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Expected {
+    outcome: String,
+    first: Option<String>,
+    /// Fault line, role, and what explains it, in onset order.
+    hits: Vec<String>,
+    elsewhere: Vec<String>,
+    chain: Vec<String>,
+    not_measurable: Vec<String>,
+}
+
+impl Expected {
+    fn of(verdict: &Verdict) -> Self {
+        Self {
+            outcome: format!("{:?}", verdict.outcome).to_lowercase(),
+            first: verdict.first.as_ref().map(|hit| hit.because.clone()),
+            hits: verdict
+                .hits
+                .iter()
+                .map(|hit| {
+                    let role = format!("{:?}", hit.role).to_lowercase();
+                    let explained = hit.explained_by.as_ref().map(|by| format!(", explained by {by}"));
+                    format!("{} ({role}{})", hit.fault_line, explained.unwrap_or_default())
+                })
+                .collect(),
+            elsewhere: verdict.elsewhere.iter().map(|hit| hit.fault_line.clone()).collect(),
+            chain: verdict.chain.iter().map(|link| format!("{} -> {}", link.cause, link.effect)).collect(),
+            not_measurable: verdict.not_measurable.iter().map(|note| note.fault_line.clone()).collect(),
+        }
+    }
+}
+
+fn judge(recording: &Path) -> Verdict {
+    let reader = Reader::open(recording).expect("a recording");
+    let mut engine = Engine::new(reader.header().clone());
+    for frame in reader.frames() {
+        engine.step(&frame.expect("a whole frame"));
+    }
+    engine.verdict(None)
+}
+
+fn folders() -> Vec<PathBuf> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(golden).expect("tests/golden").map(|entry| entry.expect("an entry").path()).collect();
+    folders.sort();
+    assert!(!folders.is_empty(), "there are golden recordings");
+    folders
+}
+
+#[test]
+fn every_golden_recording_gives_its_verdict() {
+    let bless = std::env::var_os("OBSERVER_BLESS").is_some();
+    for folder in folders() {
+        let verdict = judge(&folder.join("run.observer"));
+        let (seen, file) = (Expected::of(&verdict), folder.join("expected.toml"));
+        if bless {
+            fs::write(&file, toml::to_string(&seen).expect("TOML")).expect("a writable folder");
+        }
+        let expected = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let expected: Expected = toml::from_str(&expected).expect("expected.toml");
+        assert_eq!(seen, expected, "{}", folder.display());
+    }
+}
+
+#[test]
+fn the_same_recording_gives_the_same_bytes_a_hundred_times() {
+    let folder = folders().remove(0);
+    let bytes = || render(&judge(&folder.join("run.observer")), Format::Json, Style::default());
+    let first = bytes();
+    assert!((1..100).all(|_| bytes() == first));
+}
