@@ -75,7 +75,8 @@ fn every_golden_recording_gives_its_verdict() {
         if bless {
             fs::write(&file, toml::to_string(&seen).expect("TOML")).expect("a writable folder");
         }
-        let expected = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let expected =
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let expected: Expected = toml::from_str(&expected).expect("expected.toml");
         assert_eq!(seen, expected, "{}", folder.display());
     }
