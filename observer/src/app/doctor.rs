@@ -49,7 +49,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<()> {
 
 fn examine() -> Findings {
     let mut frame = Frame { mono_ns: mono_ns(), real_ns: real_ns(), ..Frame::default() };
-    Collector::new(CollectorConfig { own_pid: std::process::id() }).tick(&mono_ns, &mut frame);
+    Collector::new(CollectorConfig { own_pid: std::process::id(), can_name_probed_pids: false })
+        .tick(&mono_ns, &mut frame);
     let mut headroom: Vec<UsageSample> =
         frame.usages.into_iter().filter(|usage| usage.limit.is_some_and(|limit| limit > 0)).collect();
     headroom.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)));

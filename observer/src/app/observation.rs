@@ -1,6 +1,10 @@
 //! One observation: sources -> frame -> recording -> engine.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -41,6 +45,7 @@ pub(super) struct Observation {
     collector: Collector,
     engine: Engine,
     recorder: Option<RecorderThread>,
+    pids_are_the_kernels: bool,
     seq: u64,
 }
 
@@ -54,11 +59,16 @@ impl Observation {
             .map(|path| Writer::create(path, &header).and_then(RecorderThread::spawn))
             .transpose()
             .context("cannot record")?;
+        let pids_are_the_kernels = in_initial_pid_namespace();
         Ok(Self {
             probes,
-            collector: Collector::new(CollectorConfig { own_pid: std::process::id() }),
+            collector: Collector::new(CollectorConfig {
+                own_pid: std::process::id(),
+                can_name_probed_pids: pids_are_the_kernels,
+            }),
             engine: Engine::new(header),
             recorder,
+            pids_are_the_kernels,
             seq: 0,
         })
     }
@@ -82,17 +92,27 @@ impl Observation {
     /// Everything forked from now on by `pid` is the generator.
     pub(super) fn watch_tree(&mut self, pid: u32) -> Result<()> {
         match &mut self.probes {
-            Probes::Loaded { kernel, .. } => Ok(kernel.watch_tree(pid)?),
-            Probes::None { .. } => Ok(()),
+            Probes::Loaded { kernel, .. } if self.pids_are_the_kernels => Ok(kernel.watch_tree(pid)?),
+            _ => Ok(()),
         }
     }
 
     /// Takes `pid` itself out of the generator again; its children stay.
     pub(super) fn unwatch(&mut self, pid: u32) -> Result<()> {
         match &mut self.probes {
-            Probes::Loaded { kernel, .. } => Ok(kernel.unwatch(pid)?),
-            Probes::None { .. } => Ok(()),
+            Probes::Loaded { kernel, .. } if self.pids_are_the_kernels => Ok(kernel.unwatch(pid)?),
+            _ => Ok(()),
         }
+    }
+
+    /// Why the command cannot be told from other processes, when it cannot.
+    pub(super) fn nameless(&self) -> Option<&'static str> {
+        let probes = matches!(self.probes, Probes::Loaded { .. });
+        (probes && !self.pids_are_the_kernels).then_some(
+            "observer is in a pid namespace of its own, where process ids are not the kernel's: every subject that \
+             carries load is in scope. Name what is under test with --target, or run observer in the host's pid \
+             namespace (docker run --pid=host)",
+        )
     }
 
     /// The observed command has this process id.
@@ -110,7 +130,7 @@ impl Observation {
                 log.flush();
             }
             for event in drain.events() {
-                if event.key.pid != 0 {
+                if event.key.pid != 0 && self.pids_are_the_kernels {
                     self.collector.note_process(event.key.pid);
                 }
             }
@@ -166,6 +186,13 @@ fn header(subject: Subject, probes: &Probes) -> RunHeader {
         plan: subject.plan,
         coverage,
     }
+}
+
+/// Whether process ids here are those that the kernel's probes see.
+fn in_initial_pid_namespace() -> bool {
+    /// PROC_PID_INIT_INO (include/linux/proc_ns.h).
+    const INITIAL: u64 = 0xEFFF_FFFC;
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
 }
 
 /// The running kernel's release.

@@ -100,6 +100,9 @@ impl Run {
         if let Some(why) = observation.blind() {
             eprintln!("observer: no probes ({why}); counting on the kernel's own counters only");
         }
+        if let Some(why) = observation.nameless() {
+            eprintln!("observer: {why}");
+        }
         Ok(Self { args, output, observation, signals })
     }
 

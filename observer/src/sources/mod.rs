@@ -57,10 +57,13 @@ pub trait Source {
 pub struct CollectorConfig {
     /// observer's own process id, through which its own network namespace is read.
     pub own_pid: u32,
+    /// Whether the process ids in the probes' samples are those of our `/proc`, and so can be named.
+    pub can_name_probed_pids: bool,
 }
 
 /// Reads all sources, each in its time.
 pub struct Collector {
+    config: CollectorConfig,
     world: World,
     changes: Changes,
     /// In the order in which they learn from one another, counters before the slower ones.
@@ -80,6 +83,7 @@ impl Collector {
     /// A collector that has read nothing yet.
     pub fn new(config: CollectorConfig) -> Self {
         Self {
+            config,
             world: World { own_pid: config.own_pid, ..World::default() },
             changes: Changes::default(),
             sources: vec![
@@ -115,7 +119,9 @@ impl Collector {
     /// Reads what is due and adds to the frame what changed. Processes and cgroups that the frame already
     /// names are looked up as well.
     pub fn tick(&mut self, clock: Clock<'_>, frame: &mut Frame) {
-        self.world.noted.extend(frame.signals.iter().filter_map(|sample| sample.subject.pid));
+        if self.config.can_name_probed_pids {
+            self.world.noted.extend(frame.signals.iter().filter_map(|sample| sample.subject.pid));
+        }
         for source in &mut self.sources {
             run(source.as_mut(), &mut self.world, &mut self.changes, clock, frame);
         }

@@ -51,7 +51,7 @@ fn collect(collector: &mut Collector, mut done: impl FnMut(&Frame) -> bool) -> F
 }
 
 fn collector() -> Collector {
-    Collector::new(CollectorConfig { own_pid: process::id() })
+    Collector::new(CollectorConfig { own_pid: process::id(), can_name_probed_pids: true })
 }
 
 fn usage_of(frame: &Frame, resource: Resource, listener: SocketAddr) -> Option<&UsageSample> {

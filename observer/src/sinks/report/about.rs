@@ -69,6 +69,7 @@ fn degraded(signals: &[SignalCoverage]) -> Vec<(&str, Vec<&str>)> {
 pub(super) fn own_cost(cost: &OwnCost, run: &Run) -> String {
     let OwnCost { cpu_seconds, peak_rss_bytes } = cost;
     let share = length_of(run)
+        .map(|length| length + run.pre_roll_s)
         .filter(|length| *length > 0.0)
         .map_or(String::new(), |length| format!(" ({} of one core)", percent(cpu_seconds / length)));
     format!(
