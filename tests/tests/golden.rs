@@ -2,6 +2,7 @@
 //!
 //! Each folder of `tests/golden` holds a recording and what is expected of it. `OBSERVER_BLESS=1` writes
 //! the expectations anew; read them before you commit them.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::{
     fs,
