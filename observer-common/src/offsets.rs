@@ -75,14 +75,16 @@ offsets! {
     net_inum = Member("net", "ns", "inum");
     /// `net.ipv4.tcp_syncookies` of a network namespace (an int up to 5.10, a byte later).
     tcp_syncookies = Member("net", "ipv4", "sysctl_tcp_syncookies");
+    /// `net.ipv4.tcp_max_syn_backlog` of a network namespace.
+    max_syn_backlog = Member("net", "ipv4", "sysctl_max_syn_backlog");
     /// Protocol of a packet, network byte order.
     skb_protocol = Member("sk_buff", "protocol");
     /// Pid of a task.
     task_tgid = Member("task_struct", "tgid");
-    /// Thread id of a task.
-    task_pid = Member("task_struct", "pid");
-    /// System call number in the saved registers.
-    orig_ax = Member("pt_regs", "orig_ax");
+    /// Pointer to what the threads of a process share.
+    task_signal = Member("task_struct", "signal");
+    /// Threads of a process that have not exited.
+    signal_live = Member("signal_struct", "live");
     /// Arguments of `tcp_v4_syn_recv_sock` (6, or 7 from late 6.12 on).
     syn_recv_v4_arity = Arity("tcp_v4_syn_recv_sock");
     /// Arguments of `tcp_v6_syn_recv_sock`.

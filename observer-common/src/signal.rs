@@ -62,7 +62,8 @@ signals! {
     /// The kernel's own count of SYNs and ACKs dropped at a listener (`sk_drops`; TcpExt ListenDrops).
     /// One overflow at the final ACK adds two to a listener's `sk_drops`.
     ListenDrop = "listen_drop", Listener;
-    /// A SYN was dropped because the SYN queue was full and cookies were off (TcpExt TCPReqQFullDrop).
+    /// A SYN was dropped because the SYN queue was full and cookies were off (TcpExt TCPReqQFullDrop), or
+    /// had reached the last quarter of tcp_max_syn_backlog, which only probes and ListenDrops see.
     SynQueueDrop = "syn_queue_drop", Listener;
     /// A SYN was answered with a cookie because the SYN queue was full (TcpExt TCPReqQFullDoCookies, which
     /// also counts those that a full accept queue then drops).
@@ -91,22 +92,6 @@ impl Signal {
     /// The signal with this name, if there is one.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|signal| signal.name() == name)
-    }
-
-    /// Whether one occurrence is a failure that user space is woken for at once.
-    pub const fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::AcceptOverflowSyn
-                | Self::AcceptOverflowAck
-                | Self::SynQueueDrop
-                | Self::SynCookie
-                | Self::PortSearchFailed
-                | Self::BindExhausted
-                | Self::BindCollision
-                | Self::DescriptorLimit
-                | Self::FileTableFull
-        )
     }
 }
 

@@ -6,14 +6,19 @@ use aya_ebpf::{
 };
 use observer_common::{Cell, Key, Offsets, Signal};
 
-/// Subjects that can be counted at the same time; what does not fit is counted in [`LOST`].
-const CELLS: u32 = 8192;
+/// A map of cells, preallocated: a probe never allocates.
+pub type Cells = PerCpuHashMap<Key, Cell>;
 
-/// Cumulative counts per (signal, subject), preallocated: a probe never allocates.
+/// The load per (signal, subject).
 #[map]
-pub static CELL: PerCpuHashMap<Key, Cell> = PerCpuHashMap::with_max_entries(CELLS, 0);
+pub static LOADS: Cells = Cells::with_max_entries(8192, 0);
 
-/// Occurrences that found no room in [`CELL`], per signal.
+/// Failures per (signal, subject), in a map of their own: a load of very many destinations must not
+/// leave them without room.
+#[map]
+pub static FAILURES: Cells = Cells::with_max_entries(4096, 0);
+
+/// Occurrences that found no room in [`LOADS`] or [`FAILURES`], per signal.
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Signal::COUNT as u32, 0);
 

@@ -11,7 +11,11 @@ mod report;
 mod run;
 mod signals;
 
-use std::process::ExitCode;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use crate::cli::{Action, Cli};
 
@@ -27,8 +31,19 @@ pub fn main(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("observer: {error:#}");
+            say(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells the user something on stderr. Nobody may be listening any more (`2>&1 | head`), which is no
+/// reason to fail.
+fn say(message: fmt::Arguments) {
+    let _ = writeln!(io::stderr(), "observer: {message}");
+}
+
+/// Prints an answer on stdout, on the same terms.
+fn answer(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }

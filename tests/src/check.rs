@@ -46,6 +46,8 @@ pub struct Place {
     pub netns: Option<u32>,
     /// Process id.
     pub pid: Option<u32>,
+    /// Name of the process.
+    pub comm: Option<String>,
     /// Last part of the cgroup's path.
     pub cgroup: Option<String>,
 }
@@ -170,6 +172,7 @@ impl Place {
         same("destination port", self.destination_port, port(&subject.destination))?;
         same("netns", self.netns, subject.netns)?;
         same("pid", self.pid, subject.pid)?;
+        same("comm", self.comm.clone(), subject.comm.clone())?;
         let last = subject.cgroup.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         same("cgroup", self.cgroup.clone(), last)
     }

@@ -22,7 +22,7 @@ use nix::{
         prctl,
         signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask},
     },
-    unistd::{Pid, getppid},
+    unistd::Pid,
 };
 
 use crate::report::{Order, Report};
@@ -30,20 +30,22 @@ use crate::report::{Order, Report};
 /// How long a role may take to answer; observer starts before it, on an emulated machine slowly.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Makes `command` die with the lab and start with a clean signal mask.
+/// Makes `command` die with this process and start with a clean signal mask.
 ///
-/// The kernel ties the death signal to the *thread* that forks, so call [`Running::start`] from a thread
-/// that lives as long as the child: the main thread.
-fn tie_to_lab(command: &mut Command) {
-    let lab = Pid::from_raw(process::id().cast_signed());
+/// The kernel ties the death signal to the *thread* that forks, so start it from a thread that lives as
+/// long as the child: the main thread.
+pub fn tie(command: &mut Command) -> Result<()> {
+    let parent = pidfd(process::id()).context("cannot watch this process")?;
     let prepare = move || -> io::Result<()> {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-        // The lab may have died before the death signal was asked for.
-        if getppid() == lab { Ok(()) } else { Err(Errno::ESRCH.into()) }
+        // The parent may have died before the death signal was asked for. In another process namespace it
+        // has no number, so its descriptor is asked.
+        if wait_ended(&parent, Some(Duration::ZERO))? { Err(Errno::ESRCH.into()) } else { Ok(()) }
     };
     // SAFETY: the closure only makes system calls; it neither allocates nor takes locks.
     unsafe { command.pre_exec(prepare) };
+    Ok(())
 }
 
 /// A handle to a process that becomes readable when the process has ended.
@@ -118,7 +120,7 @@ impl Running {
 
     /// Starts `command` with whatever streams it was given.
     pub fn start_as_is(name: &str, mut command: Command) -> Result<Self> {
-        tie_to_lab(&mut command);
+        tie(&mut command)?;
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         let (_, lines) = mpsc::channel();

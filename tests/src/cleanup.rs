@@ -1,7 +1,8 @@
 //! What has to be undone whatever happens: on success, on failure, and when the lab is told to end.
 //!
 //! Child processes need nothing here: each is killed by the kernel when the lab dies
-//! ([`crate::children`]), and takes its namespace with it. Folders and cgroups stay, so they are listed.
+//! ([`crate::children`]), and takes its namespace with it. Folders, cgroups and the host's settings
+//! stay, so they are listed.
 
 use std::{
     fs, io,
@@ -24,6 +25,7 @@ static PENDING: Mutex<Vec<Undo>> = Mutex::new(Vec::new());
 enum Undo {
     Folder(PathBuf),
     Cgroup(PathBuf),
+    Setting { path: PathBuf, before: String },
 }
 
 /// Removes one thing when it is dropped, or when the lab is told to end.
@@ -39,6 +41,12 @@ impl Guard {
     /// A cgroup that was made; what still runs in it is killed.
     pub fn cgroup(path: &Path) -> Self {
         Self::register(Undo::Cgroup(path.to_owned()))
+    }
+
+    /// A setting of the host that is about to be changed: a file that gets its present content back.
+    pub fn setting(path: &Path) -> Result<Self> {
+        let before = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self::register(Undo::Setting { path: path.to_owned(), before }))
     }
 
     fn register(undo: Undo) -> Self {
@@ -65,6 +73,7 @@ impl Undo {
         let result = match self {
             Self::Folder(path) => fs::remove_dir_all(path),
             Self::Cgroup(path) => remove_cgroup(path),
+            Self::Setting { path, before } => fs::write(path, before),
         };
         match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

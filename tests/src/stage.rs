@@ -193,6 +193,11 @@ impl Observed {
         self.running.order(Order::Relent)
     }
 
+    /// Makes the command begin, where it waits for that.
+    pub fn resume(&mut self) -> Result<()> {
+        self.running.order(Order::Resume)
+    }
+
     /// What the command has seen so far.
     pub fn tally(&mut self) -> Result<Tally> {
         tally(&mut self.running)

@@ -139,6 +139,8 @@ pub struct Subject {
     pub cgroup: Option<String>,
     /// Process id.
     pub pid: Option<u32>,
+    /// Name of the process.
+    pub comm: Option<String>,
 }
 
 /// One signal behind a hit.

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use observer_common::{Key, Signal, key_flags};
 
 use crate::{
-    emit::{count, is_known},
+    emit::{Level, count, count_failure, is_known},
     maps::{TREE, offsets},
     sock::{Sock, context_slot},
 };
@@ -98,7 +98,7 @@ fn failed_search_by_state(sock: Sock) {
     if sock.wire_port() == 0 {
         let mut key = named(sock.destination_key(Signal::PortSearchFailed));
         key.flags |= key_flags::FALLBACK;
-        count(&key);
+        failed(&key);
     }
 }
 
@@ -109,9 +109,9 @@ pub fn port_search_failed(ctx: FExitContext) -> u32 {
         let sock = Sock(ctx.arg::<*const u8>(1));
         // A socket bound to a port of its own searches nothing: its four-tuple is taken.
         if sock.wire_port() == 0 {
-            count(&named(sock.destination_key(Signal::PortSearchFailed)));
+            failed(&named(sock.destination_key(Signal::PortSearchFailed)));
         } else {
-            count(&named(collision_key(sock, sock.wire_port())));
+            failed(&named(collision_key(sock, sock.wire_port())));
         }
     }
     0
@@ -126,12 +126,18 @@ pub fn bind_failed(ctx: FExitContext) -> u32 {
         if wanted == 0 {
             let mut key = named(sock.own_key(Signal::BindExhausted));
             key.port = 0;
-            count(&key);
+            failed(&key);
         } else {
-            count(&named(collision_key(sock, wanted)));
+            failed(&named(collision_key(sock, wanted)));
         }
     }
     0
+}
+
+/// A port search has no level: the range is user space's to know.
+#[inline(always)]
+fn failed(key: &Key) {
+    count_failure(key, Level::default());
 }
 
 /// Return value of a function whose number of arguments is the same on every kernel.

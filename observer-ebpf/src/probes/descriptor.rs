@@ -10,7 +10,7 @@ use aya_ebpf::{
 use observer_common::{Key, Signal, key_flags};
 
 use super::connect::named;
-use crate::emit::{Level, count_level};
+use crate::emit::{Level, count_failure};
 
 const ENFILE: i64 = 23;
 const EMFILE: i64 = 24;
@@ -20,7 +20,7 @@ const EMFILE: i64 = 24;
 pub fn descriptor_limit(ctx: FExitContext) -> u32 {
     if i64::from(ctx.arg::<i32>(3)) == -EMFILE {
         let limit = ctx.arg::<u32>(1);
-        count_level(&refused(Signal::DescriptorLimit, 0), Level { used: limit, limit });
+        count_failure(&refused(Signal::DescriptorLimit, 0), Level { used: limit, limit });
     }
     0
 }
@@ -29,7 +29,7 @@ pub fn descriptor_limit(ctx: FExitContext) -> u32 {
 #[fexit(function = "alloc_empty_file")]
 pub fn file_table_full(ctx: FExitContext) -> u32 {
     if ctx.arg::<u64>(2) as i64 == -ENFILE {
-        count_level(&refused(Signal::FileTableFull, 0), Level::default());
+        count_failure(&refused(Signal::FileTableFull, 0), Level::default());
     }
     0
 }
@@ -42,7 +42,7 @@ pub fn descriptor_limit_precise(ctx: BtfTracePointContext) -> u32 {
         ENFILE => Signal::FileTableFull,
         _ => return 0,
     };
-    count_level(&refused(signal, key_flags::FALLBACK), Level::default());
+    count_failure(&refused(signal, key_flags::FALLBACK), Level::default());
     0
 }
 

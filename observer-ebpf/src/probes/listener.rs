@@ -11,7 +11,7 @@ use aya_ebpf::{
 use observer_common::Signal;
 
 use crate::{
-    emit::{Level, count_level},
+    emit::{Level, count_failure, count_level},
     maps::{SYN, Syn, offsets},
     sock::{Sock, context_slot, read},
 };
@@ -60,10 +60,16 @@ pub fn syn_cookie_v6(_ctx: FEntryContext) -> u32 {
     decide(COOKIE)
 }
 
+/// It became a connection at once (TCP Fast Open).
+#[fentry(function = "inet_csk_reqsk_queue_add")]
+pub fn syn_fast_open(_ctx: FEntryContext) -> u32 {
+    decide(QUEUED)
+}
+
 /// The kernel is done with the SYN. That it was dropped is seen, not guessed; the levels only tell for
-/// want of what. They are read before the kernel reads them and once more here, since an accept() or
-/// a final ACK on another CPU moves them in between. A SYN dropped for another reason (no route, no
-/// memory) finds both queues below their limits.
+/// want of what. The accept queue is read on entry and once more here, since an accept() or a final
+/// ACK on another CPU moves it in between. A SYN dropped for another reason (no route, no memory)
+/// finds both queues below their limits.
 #[fexit(function = "tcp_conn_request")]
 pub fn syn_fate(ctx: FExitContext) -> u32 {
     let Some(syn) = current_syn() else { return 0 };
@@ -75,16 +81,33 @@ pub fn syn_fate(ctx: FExitContext) -> u32 {
     let accept_queue = Level { used: syn.accept_queue.max(queue.used), limit: queue.limit };
     let requests = Level { used: syn.requests, limit: queue.limit };
     if syn.fate == COOKIE {
-        count_level(&listener.own_key(Signal::SynCookie), requests);
-    } else if requests.used > requests.limit && !has_cookies(listener) {
-        count_level(&listener.own_key(Signal::SynQueueDrop), requests);
+        count_failure(&listener.own_key(Signal::SynCookie), requests);
+    } else if wants_room(listener, requests, accept_queue) {
+        count_failure(&listener.own_key(Signal::SynQueueDrop), requests);
     } else if accept_queue.used >= accept_queue.limit {
-        count_level(&listener.own_key(Signal::AcceptOverflowSyn), accept_queue);
+        count_failure(&listener.own_key(Signal::AcceptOverflowSyn), accept_queue);
     }
     0
 }
 
-/// The SYN that this CPU is at work on. Softirqs do not nest, and the function does not sleep.
+/// Whether a dropped SYN was dropped for want of room in the SYN queue, which takes cookies that are
+/// off. The kernel asks in this order: `requests > limit` (`>=` before early 2025), the accept queue,
+/// and whether the last quarter of tcp_max_syn_backlog is reached, which it keeps for known peers.
+#[inline(always)]
+fn wants_room(listener: Sock, requests: Level, accept_queue: Level) -> bool {
+    let net = listener.netns_pointer();
+    if read::<u8>(net, offsets().tcp_syncookies) != 0 {
+        return false;
+    }
+    let backlog: u32 = read(net, offsets().max_syn_backlog);
+    let in_last_quarter = requests.used > backlog - (backlog >> 2);
+    requests.used > requests.limit
+        || (accept_queue.used <= accept_queue.limit && (requests.used >= requests.limit || in_last_quarter))
+}
+
+/// The SYN that this CPU is at work on. The kernel calls `tcp_conn_request` with softirqs disabled, and
+/// they do not nest. (A real-time kernel may switch tasks in between; two SYNs on one CPU can then
+/// swap their fates.)
 #[inline(always)]
 fn current_syn() -> Option<&'static mut Syn> {
     // SAFETY: the kernel returned this CPU's value of the one element, and nothing else on this CPU
@@ -98,12 +121,6 @@ fn decide(fate: u32) -> u32 {
         syn.fate = fate;
     }
     0
-}
-
-/// net.ipv4.tcp_syncookies of the listener's namespace.
-#[inline(always)]
-fn has_cookies(listener: Sock) -> bool {
-    read::<u8>(listener.netns_pointer(), offsets().tcp_syncookies) != 0
 }
 
 /// The final ACK of a handshake over IPv4 made no socket.
@@ -134,7 +151,7 @@ fn overflow_at_ack(ctx: &FExitContext, arity: u32) {
     // The kernel asked `used > limit` when the function began; an accept() on another CPU may have
     // made room since. `>=` keeps that drop; no socket for another reason at a full queue is rarer.
     if queue.used >= queue.limit {
-        count_level(&listener.own_key(Signal::AcceptOverflowAck), queue);
+        count_failure(&listener.own_key(Signal::AcceptOverflowAck), queue);
     }
 }
 

@@ -7,7 +7,7 @@ use aya_log_ebpf::warn;
 use crate::{
     maps::{TREE, offsets},
     probes::connect::is_generator,
-    sock::read,
+    sock::{pointer, read},
 };
 
 /// A child of a member is a member.
@@ -24,14 +24,15 @@ pub fn process_fork(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// The last thread of a process to exit is not always its leader; the leader's id is the key, and
-/// an entry that stays until the leader is reaped does no harm.
+/// The last thread of a process has exited. (The leader may go before the others, and another thread
+/// takes its place when it calls exec.)
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exit(ctx: BtfTracePointContext) -> u32 {
     let task = ctx.arg::<*const u8>(0);
-    let tgid: u32 = read(task, offsets().task_tgid);
-    if tgid == read::<u32>(task, offsets().task_pid) {
-        let _ = TREE.remove(tgid);
+    let live: u32 = read(pointer(task, offsets().task_signal), offsets().signal_live);
+    if live == 0 {
+        // Most processes are not in the tree.
+        let _ = TREE.remove(read::<u32>(task, offsets().task_tgid));
     }
     0
 }

@@ -64,6 +64,7 @@ pub(super) struct Caller {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
+    user: Option<User>,
 }
 
 impl Caller {
@@ -73,7 +74,15 @@ impl Caller {
     }
 
     fn apply(self, child: &mut Command) {
-        let Self { uid, gid, groups } = self;
+        let Self { uid, gid, groups, user } = self;
+        if let Some(user) = user {
+            // sudo made these root's; tools look for their settings there.
+            child
+                .env("HOME", user.dir)
+                .env("USER", &user.name)
+                .env("LOGNAME", user.name)
+                .env("SHELL", user.shell);
+        }
         // SAFETY: the closure runs between fork and exec and makes system calls only: no allocation,
         // no lock. The groups come first, while we may still set them.
         unsafe {
@@ -97,11 +106,11 @@ pub(super) fn sudo_caller() -> Option<Caller> {
     if uid.is_root() {
         return None;
     }
-    let groups = User::from_uid(uid)
-        .ok()
-        .flatten()
-        .and_then(|user| CString::new(user.name).ok())
+    let user = User::from_uid(uid).ok().flatten();
+    let groups = user
+        .as_ref()
+        .and_then(|user| CString::new(user.name.as_str()).ok())
         .and_then(|name| getgrouplist(&name, gid).ok())
         .unwrap_or_else(|| vec![gid]);
-    Some(Caller { uid, gid, groups })
+    Some(Caller { uid, gid, groups, user })
 }

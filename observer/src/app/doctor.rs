@@ -1,9 +1,12 @@
 //! `observer doctor`: what this kernel allows, and the headroom before any load.
 
+use std::fmt::{self, Write as _};
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::{
+    answer,
     clock::{mono_ns, real_ns},
     observation::kernel_release,
 };
@@ -41,8 +44,8 @@ struct ProbeFinding {
 pub(super) fn doctor(args: &DoctorArgs) -> Result<()> {
     let findings = examine();
     match args.format {
-        DoctorFormat::Json => println!("{}", serde_json::to_string_pretty(&findings)?),
-        DoctorFormat::Text => print(&findings),
+        DoctorFormat::Json => answer(&(serde_json::to_string_pretty(&findings)? + "\n")),
+        DoctorFormat::Text => answer(&text(&findings)?),
     }
     Ok(())
 }
@@ -84,23 +87,27 @@ fn ratio(usage: &UsageSample) -> f64 {
     usage.limit.map_or(0.0, |limit| usage.used as f64 / limit as f64)
 }
 
-fn print(findings: &Findings) {
-    println!("kernel {}", findings.kernel);
+fn text(findings: &Findings) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    writeln!(out, "kernel {}", findings.kernel)?;
     if let Some(why) = &findings.no_probes {
-        println!("no probes: {why}\n  run as root, or with CAP_BPF and CAP_PERFMON, for more than counters");
+        writeln!(
+            out,
+            "no probes: {why}\n  run as root, or with CAP_BPF and CAP_PERFMON, for more than counters"
+        )?;
     }
     if !findings.probes.is_empty() {
-        println!("\nprobes");
+        writeln!(out, "\nprobes")?;
     }
     for probe in &findings.probes {
         match &probe.why_not {
-            None => println!("  ok       {}", probe.hook),
-            Some(why) => println!("  refused  {:34} {why}", probe.hook),
+            None => writeln!(out, "  ok       {}", probe.hook)?,
+            Some(why) => writeln!(out, "  refused  {:36} {why}", probe.hook)?,
         }
     }
-    println!("\nsignals");
+    writeln!(out, "\nsignals")?;
     for signal in &findings.signals {
-        println!("  {:20} {:11} {}", signal.signal.name(), signal.tier.name(), signal.source);
+        writeln!(out, "  {:20} {:11} {}", signal.signal.name(), signal.tier.name(), signal.source)?;
     }
     let absent = findings.signals.iter().filter(|signal| signal.tier == Tier::Absent).count();
     let counted =
@@ -113,12 +120,12 @@ fn print(findings: &Findings) {
     let failing: Vec<_> =
         findings.sources.iter().filter_map(|s| Some((&s.source, s.error.as_ref()?))).collect();
     if !failing.is_empty() {
-        println!("\nsources that cannot be read");
+        writeln!(out, "\nsources that cannot be read")?;
     }
     for (source, error) in failing {
-        println!("  {source:20} {error}");
+        writeln!(out, "  {source:20} {error}")?;
     }
-    println!("\nheadroom now, closest first");
+    writeln!(out, "\nheadroom now, closest first")?;
     for usage in &findings.headroom {
         let percent = ratio(usage) * 100.0;
         let limit = usage.limit.unwrap_or_default();
@@ -129,6 +136,7 @@ fn print(findings: &Findings) {
             place(usage)
         );
     }
+    Ok(out)
 }
 
 fn place(usage: &UsageSample) -> String {

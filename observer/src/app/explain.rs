@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use super::answer;
 use crate::{
     cli::ExplainArgs,
     core::{
@@ -16,8 +17,8 @@ const WIDTH: usize = 96;
 
 pub(super) fn explain(args: &ExplainArgs) -> Result<()> {
     match args.fault_line.as_deref().and_then(lines::by_id) {
-        Some(line) => print!("{}", entry(line)),
-        None => print!("{}", list()),
+        Some(line) => answer(&entry(line)),
+        None => answer(&list()),
     }
     Ok(())
 }

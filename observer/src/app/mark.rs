@@ -1,8 +1,12 @@
 //! Phase marks: a socket that only its owner can open.
 
 use std::{
+    fs::{DirBuilder, Permissions},
     io::{self, Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::{
+        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +16,7 @@ use nix::unistd::Uid;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixListener,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
 use super::command;
@@ -24,24 +29,26 @@ const NAME_MAX: usize = 64;
 
 /// Where running observers wait for marks.
 pub(super) struct Socket {
-    listener: UnixListener,
+    marks: UnboundedReceiver<String>,
     path: PathBuf,
 }
 
 impl Socket {
-    /// Opens one for this process.
+    /// Opens one for this process. A task of its own serves it, so that a tick never cuts a client off.
     pub(super) fn open() -> io::Result<Self> {
-        let folder = folder();
-        std::fs::create_dir_all(&folder)?;
+        let folder = own_folder();
+        make_private(&folder)?;
         let path = folder.join(format!("{}.sock", std::process::id()));
         // One that an earlier process of this id left behind.
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         if let Some(caller) = command::sudo_caller() {
             nix::unistd::chown(&path, Some(caller.uid()), None)?;
         }
-        Ok(Self { listener, path })
+        let (sender, marks) = unbounded_channel();
+        tokio::spawn(serve(listener, sender));
+        Ok(Self { marks, path })
     }
 
     /// Where it is.
@@ -49,27 +56,51 @@ impl Socket {
         &self.path
     }
 
-    /// Waits for the next mark and acknowledges it. A client that says nothing sensible is told so.
-    pub(super) async fn next(&self) -> String {
-        loop {
-            let Ok((mut stream, _)) = self.listener.accept().await else {
-                // Out of descriptors, most likely: do not spin.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
-            let mut buffer = [0; NAME_MAX + 1];
-            let read = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut buffer)).await;
-            let name = match read {
-                Ok(Ok(length)) => parse(&buffer[..length]),
-                _ => Err("no mark came".to_owned()),
-            };
-            let answer = name.as_ref().map_or_else(|error| format!("{error}\n"), |_| "ok\n".to_owned());
-            let _ = stream.write_all(answer.as_bytes()).await;
-            if let Ok(name) = name {
-                return name;
-            }
+    /// Waits for the next mark.
+    pub(super) async fn next(&mut self) -> String {
+        match self.marks.recv().await {
+            Some(name) => name,
+            None => std::future::pending().await,
         }
     }
+}
+
+/// Acknowledges each mark; a client that says nothing sensible is told so.
+async fn serve(listener: UnixListener, marks: UnboundedSender<String>) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: do not spin.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let mut buffer = [0; NAME_MAX + 1];
+        let read = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut buffer)).await;
+        let name = match read {
+            Ok(Ok(length)) => parse(&buffer[..length]),
+            _ => Err("no mark came".to_owned()),
+        };
+        let answer = name.as_ref().map_or_else(|error| format!("{error}\n"), |_| "ok\n".to_owned());
+        let _ = stream.write_all(answer.as_bytes()).await;
+        if name.is_ok_and(|name| marks.send(name).is_err()) {
+            return;
+        }
+    }
+}
+
+/// Makes the folder, or makes sure that it is a folder of ours that nobody else can write to.
+fn make_private(folder: &Path) -> io::Result<()> {
+    // Root's is open for reading, so that the user who called sudo finds the socket that is theirs.
+    let mode = if Uid::effective().is_root() { 0o755 } else { 0o700 };
+    match DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created,
+    }
+    let found = std::fs::symlink_metadata(folder)?;
+    if !found.is_dir() || found.uid() != Uid::effective().as_raw() || found.mode() & 0o022 != 0 {
+        let why = format!("{} is not a folder that only this user can write to", folder.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    Ok(())
 }
 
 impl Drop for Socket {
@@ -94,8 +125,9 @@ pub(super) fn tell(name: &str) -> Result<()> {
     if let Some(socket) = std::env::var_os(SOCKET_VARIABLE) {
         return send(Path::new(&socket), &name);
     }
-    let sockets: Vec<PathBuf> = std::fs::read_dir(folder())
+    let sockets: Vec<PathBuf> = [own_folder(), PathBuf::from(ROOT_FOLDER)]
         .into_iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
@@ -120,11 +152,14 @@ fn send(socket: &Path, name: &str) -> Result<()> {
     }
 }
 
-/// The user's runtime folder, which nobody else can write to.
-fn folder() -> PathBuf {
+/// Where root's observers have their sockets, those that were started with sudo among them.
+const ROOT_FOLDER: &str = "/run/observer";
+
+/// Where this user's observers have their sockets.
+fn own_folder() -> PathBuf {
     let uid = Uid::effective();
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        _ if uid.is_root() => PathBuf::from("/run/observer"),
+        _ if uid.is_root() => PathBuf::from(ROOT_FOLDER),
         Some(runtime) => PathBuf::from(runtime).join("observer"),
         None => std::env::temp_dir().join(format!("observer-{uid}")),
     }

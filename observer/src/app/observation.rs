@@ -13,11 +13,13 @@ use nix::{
     unistd::gethostname,
 };
 
+use observer_common::{Event, key_flags};
+
 use super::clock::{mono_ns, real_ns};
 use crate::{
     core::{
         engine::{Engine, Update},
-        frame::{Frame, Mark, RunHeader, Target},
+        frame::{Fact, Frame, Mark, RunHeader, Target},
         verdict::{OwnCost, Verdict},
     },
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
@@ -130,6 +132,7 @@ impl Observation {
                 log.flush();
             }
             for event in drain.events() {
+                frame.facts.extend(named(&event));
                 if event.key.pid != 0 && self.pids_are_the_kernels {
                     self.collector.note_process(event.key.pid);
                 }
@@ -168,6 +171,19 @@ impl Probes {
             Err(error) => Self::None { why: error.to_string() },
         }
     }
+}
+
+/// The process of an event, by the name that it had then: it may be gone by now.
+fn named(event: &Event) -> Option<Fact> {
+    let length = event.comm.iter().position(|byte| *byte == 0).unwrap_or(event.comm.len());
+    (event.key.pid != 0 && length > 0).then(|| Fact::Process {
+        pid: event.key.pid,
+        parent: 0,
+        comm: String::from_utf8_lossy(&event.comm[..length]).into_owned(),
+        netns: (event.key.netns != 0).then_some(event.key.netns),
+        cgroup: (event.key.cgroup != 0).then_some(event.key.cgroup),
+        generator: event.key.flags & key_flags::GENERATOR != 0,
+    })
 }
 
 fn header(subject: Subject, probes: &Probes) -> RunHeader {

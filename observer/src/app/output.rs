@@ -36,12 +36,22 @@ impl Output {
     /// Writes the verdict.
     pub(super) fn write(&mut self, verdict: &Verdict, format: ReportFormat) -> Result<()> {
         let text = report::render(verdict, format.into(), self.style());
-        match self {
+        let written = match self {
             Self::Stdout => io::stdout().write_all(text.as_bytes()),
             Self::Stderr => io::stderr().write_all(text.as_bytes()),
             Self::File(file) => file.write_all(text.as_bytes()),
+        };
+        match written {
+            Ok(()) => Ok(()),
+            // Who closed the pipe has read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => {
+                // An hour's test must not lose its verdict to a full disk.
+                let _ = io::stderr().write_all(text.as_bytes());
+                Err(error)
+                    .context("cannot write the verdict where it was asked for; it is printed here instead")
+            }
         }
-        .context("cannot write the verdict")
     }
 
     /// Colour for a terminal that wants it (<https://no-color.org>).

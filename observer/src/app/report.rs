@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::output::Output;
+use super::{output::Output, say};
 use crate::{cli::ReportArgs, core::engine::Engine, recording::Reader};
 
 pub(super) fn report(args: &ReportArgs) -> Result<()> {
@@ -24,16 +24,16 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
     }
     match damage {
         Some(error) if frames == 0 => return Err(error.into()),
-        Some(error) => eprintln!("observer: {error}; judged on the {frames} frames before it"),
+        Some(error) => say(format_args!("{error}; judged on the {frames} frames before it")),
         None if frames == 0 => bail!("{}: nothing was recorded", args.file.display()),
         None => {}
     }
     if let Ok(lost @ 1..) = reader.frames_lost() {
-        eprintln!(
-            "observer: {lost} frames of this run were not recorded; the verdict may differ from the live one"
-        );
+        say(format_args!(
+            "{lost} frames of this run were not recorded; the verdict may differ from the live one"
+        ));
     } else if !reader.is_finished().unwrap_or(true) {
-        eprintln!("observer: the recording was not finished; judged on the {frames} frames it holds");
+        say(format_args!("the recording was not finished; judged on the {frames} frames it holds"));
     }
     let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
     let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;

@@ -20,6 +20,7 @@ use super::{
     mark::Socket,
     observation::{Observation, Subject},
     output::Output,
+    say,
     signals::{self, Received},
 };
 use crate::{
@@ -49,7 +50,7 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("observer: {error:#}");
+            say(format_args!("{error:#}"));
             ExitCode::from(OWN_FAILURE)
         }
     }
@@ -98,10 +99,10 @@ impl Run {
         let options = Options { precise: args.precise };
         let observation = Observation::begin(subject, options, args.record.as_deref())?;
         if let Some(why) = observation.blind() {
-            eprintln!("observer: no probes ({why}); counting on the kernel's own counters only");
+            say(format_args!("no probes ({why}); counting on the kernel's own counters only"));
         }
         if let Some(why) = observation.nameless() {
-            eprintln!("observer: {why}");
+            say(format_args!("{why}"));
         }
         Ok(Self { args, output, observation, signals })
     }
@@ -109,7 +110,7 @@ impl Run {
     async fn finish(mut self) -> Result<u8> {
         let mut wait = Wait::new(&self.observation)?;
         if let Ended::Interrupted(signal) = self.watch(&mut wait, Some(PRE_ROLL), None).await? {
-            eprintln!("observer: ended by {signal} before the test began");
+            say(format_args!("ended by {signal} before the test began"));
             return Ok(128 + signal as u8);
         }
         if self.args.command.is_empty() {
@@ -119,7 +120,7 @@ impl Run {
         let mut child = match self.start_command(&mut wait) {
             Ok(child) => child,
             Err(not_started) => {
-                eprintln!("observer: {}", not_started.message);
+                say(format_args!("{}", not_started.message));
                 return Ok(not_started.status);
             }
         };
@@ -129,6 +130,8 @@ impl Run {
     }
 
     async fn observe_the_host(&mut self, wait: &mut Wait) -> Result<()> {
+        // The last look before the run, so that what follows is the run's.
+        self.observation.tick(Vec::new());
         let at_ns = mono_ns();
         self.tick(wait, vec![Mark::CommandStarted { at_ns, pid: None }]);
         wait.plan_from(at_ns, &self.args);
@@ -207,7 +210,7 @@ impl Run {
                         return Ok(ended);
                     }
                 }
-                name = next_mark(wait.marks.as_ref()) => {
+                name = next_mark(wait.marks.as_mut()) => {
                     let mark = Mark::Phase { at_ns: mono_ns(), name, source: PhaseSource::Mark };
                     self.tick(wait, vec![mark]);
                 }
@@ -229,7 +232,7 @@ impl Run {
     fn conclude(mut self, status: u8) -> Result<u8> {
         let (verdict, recorded) = self.observation.end();
         if let Some(complaint) = recorded.and_then(|recorded| recorded.complaint()) {
-            eprintln!("observer: {complaint}");
+            say(format_args!("{complaint}"));
         }
         self.output.write(&verdict, self.args.format)?;
         let failed = status == 0 && self.args.fail_on.iter().any(|condition| holds(*condition, &verdict));
@@ -247,7 +250,7 @@ impl Wait {
             .and_then(|fd| fd.map(readable).transpose())
             .context("cannot wait for the probes")?;
         let marks = Socket::open()
-            .inspect_err(|error| eprintln!("observer: `observer mark` will not reach this run: {error}"))
+            .inspect_err(|error| say(format_args!("`observer mark` will not reach this run: {error}")))
             .ok();
         Ok(Self { ticks, failures, marks, plan: Vec::new() })
     }
@@ -284,7 +287,7 @@ fn pass_on(received: Received, child: Option<u32>) -> Option<Ended> {
     }
 }
 
-async fn next_mark(socket: Option<&Socket>) -> String {
+async fn next_mark(socket: Option<&mut Socket>) -> String {
     match socket {
         Some(socket) => socket.next().await,
         None => std::future::pending().await,

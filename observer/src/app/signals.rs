@@ -22,8 +22,13 @@ pub(super) struct Received {
 /// Begins to catch them. They are told apart by who sent them, which tokio's own handlers do not say.
 pub(super) fn catch() -> Result<UnboundedReceiver<Received>> {
     let (sender, receiver) = unbounded_channel();
-    let mut signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
-        .context("cannot catch signals")?;
+    let ignored = ignored();
+    // What our caller had us ignore (nohup, a background job), the command is to ignore as well: a
+    // handler here would give it the default instead.
+    let caught = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2]
+        .into_iter()
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = SignalsInfo::<WithOrigin>::new(caught).context("cannot catch signals")?;
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
@@ -37,4 +42,11 @@ pub(super) fn catch() -> Result<UnboundedReceiver<Received>> {
         })
         .context("cannot start the thread that waits for signals")?;
     Ok(receiver)
+}
+
+/// The signals that are ignored, as a mask: signal 1 is the lowest bit.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -12,7 +12,7 @@ use super::{
     scope::Scope,
     subject::{Role, Subject},
     time::rfc3339,
-    verdict::{Clock, Coverage, Hit, Kind, Link, Note, Outcome, OwnCost, Phase, Run, SCHEMA, Verdict},
+    verdict::{Clock, Coverage, Hit, Kind, Limit, Link, Note, Outcome, OwnCost, Phase, Run, SCHEMA, Verdict},
 };
 
 mod case;
@@ -45,20 +45,22 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     let first = first.map(|index| in_scope[index].hit.clone());
     let mut hits: Vec<Hit> = in_scope.into_iter().map(|r| r.hit).collect();
     hits.sort_by(|a, b| a.onset_s.total_cmp(&b.onset_s));
-    let not_measurable = not_measurable(engine, &scope);
+    let elsewhere: Vec<Hit> = elsewhere.into_iter().map(|r| r.hit).collect();
+    let pre_existing = pre_existing(engine, &scope, start_ns);
+    let not_measurable = not_measurable(engine, &scope, &elsewhere);
     Verdict {
         schema: SCHEMA.to_owned(),
         observer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        outcome: outcome(engine, first.is_some(), &not_measurable),
-        ruled_out: ruled_out(engine, &hits, &not_measurable),
-        run: run(engine, start_ns),
+        outcome: outcome(engine, first.is_some(), &pre_existing, &not_measurable),
+        ruled_out: ruled_out(engine, hits.iter().chain(&pre_existing), &not_measurable),
+        run: run(engine, &scope, start_ns),
         coverage: coverage(engine, cost),
         phases,
         first,
         co_first,
         hits,
-        elsewhere: elsewhere.into_iter().map(|r| r.hit).collect(),
-        pre_existing: pre_existing(engine, &scope, start_ns),
+        elsewhere,
+        pre_existing,
         chain,
         not_measurable,
         headroom: headroom::closest(engine, &scope),
@@ -111,6 +113,7 @@ fn is_ignored(engine: &Engine, line: &dyn FaultLine) -> bool {
     engine.header.ignore.iter().any(|id| id == line.id())
 }
 
+/// A failure in a process's own context is that process's; any other is its subject's.
 fn role(engine: &Engine, scope: &Scope, watch: &Watch) -> Role {
     let series: Vec<_> = LINES[watch.line]
         .failures()
@@ -150,7 +153,9 @@ fn link(engine: &Engine, ranked: &mut [Ranked], start_ns: u64) -> Vec<Link> {
 }
 
 fn onset<'a>(ranked: &'a Ranked) -> Onset<'a> {
-    Onset { line: LINES[ranked.watch.line].id(), subject: &ranked.watch.subject, at: ranked.at }
+    let watch = ranked.watch;
+    let last_ns = watch.spells.intervals().last().map_or(ranked.at.hi_ns, |spell| spell.last_ns);
+    Onset { line: LINES[watch.line].id(), subject: &watch.subject, at: ranked.at, last_ns }
 }
 
 /// What was active in the pre-roll and did not rise enough to be a hit.
@@ -158,7 +163,7 @@ fn pre_existing(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Hit> {
     engine
         .watches
         .values()
-        .filter(|watch| watch.pre_existing && watch.onset.is_none())
+        .filter(|watch| watch.pre_existing && watch.onset.is_none() && !is_ignored(engine, LINES[watch.line]))
         .map(|watch| {
             let at = Bracket { lo_ns: engine.times.first_ns.unwrap_or(start_ns), hi_ns: start_ns };
             case::hit(engine, scope, watch, at, role(engine, scope, watch), &[], start_ns)
@@ -166,28 +171,31 @@ fn pre_existing(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Hit> {
         .collect()
 }
 
-fn outcome(engine: &Engine, hit: bool, not_measurable: &[Note]) -> Outcome {
+fn outcome(engine: &Engine, hit: bool, pre_existing: &[Hit], not_measurable: &[Note]) -> Outcome {
+    // What was so before and went on in the run is no hit of the run's, and not clear either.
+    let went_on = pre_existing.iter().any(|hit| hit.role != Role::Bystander && !hit.spells.is_empty());
     let blind = |note: &Note| lines::by_id(&note.fault_line).is_some_and(|line| !line.optional());
     // A count that was lost for want of room may have been a failure.
     let lost =
         engine.ledger.losses.iter().any(|(reason, count)| *count > 0 && reason.starts_with("map_full"));
     if hit {
         Outcome::Hit
-    } else if lost || not_measurable.iter().any(blind) {
+    } else if lost || went_on || not_measurable.iter().any(blind) {
         Outcome::Inconclusive
     } else {
         Outcome::Clear
     }
 }
 
-fn not_measurable(engine: &Engine, scope: &Scope) -> Vec<Note> {
+fn not_measurable(engine: &Engine, scope: &Scope, elsewhere: &[Hit]) -> Vec<Note> {
     LINES
         .iter()
         .filter(|line| !is_ignored(engine, **line))
         .filter_map(|line| {
             let why = lines::not_measurable(*line, &engine.header.coverage)
                 .or_else(|| failing_source(engine, *line))
-                .or_else(|| missing_target(scope, *line))?;
+                .or_else(|| missing_target(scope, *line))
+                .or_else(|| unclear_scope(scope, *line, elsewhere))?;
             Some(Note { fault_line: line.id().to_owned(), why })
         })
         .collect()
@@ -200,14 +208,22 @@ fn missing_target(scope: &Scope, line: &dyn FaultLine) -> Option<String> {
     Some(format!("nothing that listens answers to --target {target}"))
 }
 
-/// A line that rests on a counter cannot be judged when that counter could not be read.
+/// A listener that was hit may be the one that the command reached through address translation.
+fn unclear_scope(scope: &Scope, line: &dyn FaultLine, elsewhere: &[Hit]) -> Option<String> {
+    let hit = elsewhere.iter().find(|hit| hit.fault_line == line.id() && hit.subject.listener.is_some())?;
+    let (listener, to) = (hit.subject.listener?, scope.unanswered()?);
+    Some(format!(
+        "{listener} was hit, and it is not known whether the command's connections to {to} lead there: name what is \
+         under test with --target"
+    ))
+}
+
+/// A line cannot be judged when what it rests on could not be read.
 fn failing_source(engine: &Engine, line: &dyn FaultLine) -> Option<String> {
-    let on_counters =
-        !line.failures().iter().any(|f| super::engine::is_probed(&engine.header.coverage, f.signal));
-    if !on_counters {
-        return None;
-    }
+    let on_probes =
+        line.failures().iter().any(|f| super::engine::is_probed(&engine.header.coverage, f.signal));
     let source = match line.resource()? {
+        _ if on_probes => "probes",
         Resource::AcceptQueue | Resource::SynQueue => "netstat",
         Resource::Descriptors => "descriptors",
         _ => return None,
@@ -215,9 +231,12 @@ fn failing_source(engine: &Engine, line: &dyn FaultLine) -> Option<String> {
     engine.ledger.failing.get(source).cloned()
 }
 
-fn ruled_out(engine: &Engine, hits: &[Hit], not_measurable: &[Note]) -> Vec<Note> {
+fn ruled_out<'a>(
+    engine: &Engine,
+    hits: impl Iterator<Item = &'a Hit>,
+    not_measurable: &'a [Note],
+) -> Vec<Note> {
     let listed: BTreeSet<&str> = hits
-        .iter()
         .map(|hit| hit.fault_line.as_str())
         .chain(not_measurable.iter().map(|note| note.fault_line.as_str()))
         .collect();
@@ -228,7 +247,16 @@ fn ruled_out(engine: &Engine, hits: &[Hit], not_measurable: &[Note]) -> Vec<Note
         .collect()
 }
 
-fn run(engine: &Engine, start_ns: u64) -> Run {
+/// The limits that matter: the host's, the namespaces', and those of the processes under test. (A test
+/// of many short processes has thousands.)
+fn limits(engine: &Engine, scope: &Scope) -> Vec<Limit> {
+    let pids = scope.target_pids();
+    let pid_of = |place: &str| place.strip_prefix("pid ")?.split(' ').next()?.parse::<u32>().ok();
+    let matters = |limit: &&Limit| pid_of(&limit.place).is_none_or(|pid| pids.contains(&pid));
+    engine.ledger.limits.values().filter(matters).cloned().collect()
+}
+
+fn run(engine: &Engine, scope: &Scope, start_ns: u64) -> Run {
     let header = &engine.header;
     let real = |at_ns: u64| real_ns(engine, at_ns);
     let end_ns = engine.times.end_ns.unwrap_or(engine.times.last_ns);
@@ -242,7 +270,7 @@ fn run(engine: &Engine, start_ns: u64) -> Run {
         exit_status: engine.exit_status,
         clock: Clock { mono_ns: start_ns, real_ns: real(start_ns) },
         pre_roll_s: seconds(engine.times.first_ns.unwrap_or(start_ns), start_ns),
-        limits: engine.ledger.limits.values().cloned().collect(),
+        limits: limits(engine, scope),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Edges between fault lines: what may cause what, and whether it did here.
 
 use super::{
+    detect::QUIET_NS,
     ledger::{Bracket, Ledger},
     subject::Subject,
 };
@@ -34,6 +35,8 @@ pub struct Onset<'a> {
     pub subject: &'a Subject,
     /// When.
     pub at: Bracket,
+    /// When it last occurred.
+    pub last_ns: u64,
 }
 
 /// Whether `cause` led to `effect` along `edge`; the sentence that says how, if it did.
@@ -48,7 +51,8 @@ pub fn links(
     rates: &dyn Rates,
 ) -> Option<String> {
     let in_order = cause.at.lo_ns <= effect.at.hi_ns;
-    let in_time = effect.at.hi_ns.saturating_sub(cause.at.hi_ns) <= edge.max_lag_ns;
+    let in_time = effect.at.hi_ns.saturating_sub(cause.at.hi_ns) <= edge.max_lag_ns
+        && effect.at.lo_ns.saturating_sub(cause.last_ns) <= QUIET_NS;
     if cause.line != edge.cause || !in_order || !in_time {
         return None;
     }
@@ -60,8 +64,8 @@ pub fn links(
 
 /// Rates of a listener that a mechanism is judged by.
 pub trait Rates {
-    /// Connections that the service took from the queue per second, before the cause and from the
-    /// cause to the effect; `None` where it is not known.
+    /// Connections that the service took from the queue per second: at its best before the cause, and at
+    /// its worst around the beginning of the effect; `None` where it is not known.
     fn accepted_around(&self, listener: &Subject, cause: Bracket, effect: Bracket) -> Option<(f64, f64)>;
 }
 
@@ -75,13 +79,13 @@ fn accept_stalled(cause: &Onset, effect: &Onset, ledger: &Ledger, rates: &dyn Ra
         return None;
     }
     let (before, after) = rates.accepted_around(effect.subject, cause.at, effect.at)?;
-    if after > before * STALLED_RATIO {
+    if before <= 0.0 || after > before * STALLED_RATIO {
         return None;
     }
     let comm = ledger.processes.get(&pid).map_or("the service", |process| process.comm.as_str());
     Some(format!(
-        "without a descriptor {comm} (pid {pid}) could not accept: it took {before:.0} connections/s from the queue \
-         of {listener} before, {after:.0}/s after"
+        "without a descriptor {comm} (pid {pid}) could not accept: it took up to {before:.0} connections/s from the \
+         queue of {listener} before, down to {after:.0}/s after"
     ))
 }
 

@@ -7,11 +7,11 @@ use observer_common::Signal;
 
 use super::{
     assemble,
-    detect::{Cusum, Spells, Tick},
+    detect::{Cusum, Policy, Spells, Tick},
     frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
     inference::{Inference, Missing},
     ledger::{Bracket, Increment, Ledger},
-    lines::{Failure, FaultLine, LINES},
+    lines::{Failure, LINES},
     load::LoadHistory,
     subject::Subject,
     verdict::{OwnCost, Verdict},
@@ -19,6 +19,9 @@ use super::{
 
 /// A tick that begins this long after the one before is late.
 const LATE_NS: u64 = 200_000_000;
+
+/// How long after the end of the load something that happened before may still be learnt.
+const AFTERTHOUGHT_NS: u64 = 1_000_000_000;
 
 /// What a step brought.
 #[derive(Debug, Default)]
@@ -45,6 +48,8 @@ pub struct Watch {
     pub tier: Tier,
     /// Whether the signal was inferred from other counters.
     pub inferred: bool,
+    /// The tick in which it failed last.
+    entered_ns: u64,
 }
 
 /// A phase mark of the user's.
@@ -69,6 +74,8 @@ pub struct Engine {
     pub(super) exit_status: Option<i32>,
     pub(super) ticks_late: u64,
     tick_seconds: f64,
+    /// Connections that arrived at each listener in the pre-roll.
+    arrived_before: BTreeMap<Subject, u64>,
     inference: Inference,
 }
 
@@ -95,6 +102,7 @@ impl Engine {
             accept_overflow: !(probed(Signal::AcceptOverflowSyn) && probed(Signal::AcceptOverflowAck)),
             syn_queue_drop: !probed(Signal::SynQueueDrop),
             descriptor_limit: !probed(Signal::DescriptorLimit),
+            file_table: !probed(Signal::FileTableFull),
         };
         Self {
             header,
@@ -106,6 +114,7 @@ impl Engine {
             exit_status: None,
             ticks_late: 0,
             tick_seconds: 0.0,
+            arrived_before: BTreeMap::new(),
             inference: Inference::new(missing),
         }
     }
@@ -119,12 +128,20 @@ impl Engine {
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
         implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
         let mut update = Update::default();
-        // After the load has ended, what is seen is the teardown of the test, not the test.
-        if self.times.end_ns.is_none() {
-            self.detect(frame.mono_ns, &increments, &implied, &mut update);
+        // After the load has ended, what happens is the teardown of the test, not the test; but what
+        // happened before may be read, or follow from what is read, a little later.
+        let afterthought = self.times.end_ns.is_none_or(|end_ns| frame.mono_ns <= end_ns + AFTERTHOUGHT_NS);
+        if afterthought {
+            self.detect(frame.mono_ns, &self.in_time(increments), &self.in_time(implied), &mut update);
         }
         frame.marks.iter().for_each(|mark| self.end(mark));
         update
+    }
+
+    /// What may have happened before the load ended.
+    fn in_time(&self, mut increments: Vec<Increment>) -> Vec<Increment> {
+        increments.retain(|increment| self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns));
+        increments
     }
 
     /// The verdict on everything seen so far.
@@ -158,27 +175,44 @@ impl Engine {
     fn end(&mut self, mark: &Mark) {
         if let Mark::CommandEnded { at_ns, exit_status } = mark {
             self.times.end_ns = Some(*at_ns);
+            self.ledger.end(*at_ns);
             self.exit_status = *exit_status;
         }
     }
 
     fn detect(&mut self, at_ns: u64, increments: &[Increment], implied: &[Increment], update: &mut Update) {
-        let arrivals = arrivals(increments);
-        for (increment, inferred) in
-            increments.iter().map(|i| (i, false)).chain(implied.iter().map(|i| (i, true)))
-        {
+        let arrivals = Arrivals::of(increments);
+        for (key, occurrence) in self.occurrences(increments, implied) {
+            let exposure = self.exposure(&arrivals, &key.1, occurrence.events);
+            let tick = Tick { at_ns, events: occurrence.events, exposure, first: occurrence.first };
+            self.watch(&key, &occurrence);
+            self.enter(&key, &occurrence, &tick, update);
+        }
+        self.pass_quiet_ticks(at_ns, &arrivals);
+        if self.times.start_ns.is_none() {
+            arrivals.add_to(&mut self.arrived_before);
+        }
+    }
+
+    /// What failed in this tick, per line and subject: each is judged once, whichever of its signals
+    /// and cells it was counted in.
+    fn occurrences(
+        &self,
+        increments: &[Increment],
+        implied: &[Increment],
+    ) -> BTreeMap<(usize, Subject), Occurrence> {
+        let mut found: BTreeMap<(usize, Subject), Occurrence> = BTreeMap::new();
+        let all = increments.iter().map(|i| (i, false)).chain(implied.iter().map(|i| (i, true)));
+        for (increment, inferred) in all {
             for (line, failure) in failures_of(increment.signal) {
-                if !self.is_judged(failure, increment, inferred) {
-                    continue;
+                if self.is_judged(failure, increment, inferred) {
+                    let occurrence = Occurrence::new(failure, increment, inferred);
+                    let key = (line, increment.subject.clone());
+                    found.entry(key).and_modify(|known| known.join(&occurrence)).or_insert(occurrence);
                 }
-                let watch = self.watch(line, failure, increment);
-                watch.inferred |= inferred;
-                let exposure = self.exposure(&arrivals, increment);
-                let tick = Tick { at_ns, events: increment.events, exposure, first: increment.first };
-                self.enter(line, increment, &tick, update);
             }
         }
-        self.pass_quiet_ticks(at_ns, &arrivals, increments, implied);
+        found
     }
 
     /// Whether this increment is the one to judge a failure by: the probe's where there is one, the
@@ -210,75 +244,119 @@ impl Engine {
             .is_some_and(|usage| usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9))
     }
 
-    fn watch(&mut self, line: usize, failure: &Failure, increment: &Increment) -> &mut Watch {
-        self.watches.entry((line, increment.subject.clone())).or_insert_with(|| Watch {
-            line,
-            subject: increment.subject.clone(),
-            detector: Cusum::new(failure.policy),
+    fn watch(&mut self, key: &(usize, Subject), occurrence: &Occurrence) {
+        if self.watches.contains_key(key) {
+            return;
+        }
+        let mut detector = Cusum::new(occurrence.policy);
+        // Whatever passed without a failure before this first one is part of what is normal.
+        let first_ns = self.times.first_ns.unwrap_or(self.times.last_ns);
+        let before_ns = self.times.start_ns.unwrap_or(self.times.last_ns);
+        let exposure = match key.1.listener {
+            Some(_) => self.arrived_before.get(&key.1).copied().unwrap_or(0) as f64,
+            None => before_ns.saturating_sub(first_ns) as f64 / 1e9,
+        };
+        let first = Bracket { lo_ns: before_ns, hi_ns: before_ns };
+        detector.learn(&Tick { at_ns: before_ns, events: 0, exposure, first });
+        let watch = Watch {
+            line: key.0,
+            subject: key.1.clone(),
+            detector,
             onset: None,
             pre_existing: false,
             spells: Spells::default(),
-            tier: increment.tier,
+            tier: occurrence.tier,
             inferred: false,
-        })
+            entered_ns: 0,
+        };
+        self.watches.insert(key.clone(), watch);
     }
 
-    fn enter(&mut self, line: usize, increment: &Increment, tick: &Tick, update: &mut Update) {
-        let started = self.times.start_ns.is_some();
-        let Some(watch) = self.watches.get_mut(&(line, increment.subject.clone())) else { return };
-        if !started {
+    fn enter(&mut self, key: &(usize, Subject), occurrence: &Occurrence, tick: &Tick, update: &mut Update) {
+        let Some(watch) = self.watches.get_mut(key) else { return };
+        watch.entered_ns = tick.at_ns;
+        watch.inferred |= occurrence.inferred;
+        if self.times.start_ns.is_none() {
             watch.detector.learn(tick);
             watch.pre_existing = true;
             return;
         }
-        watch.spells.enter(increment.first.hi_ns, increment.last_ns, increment.events);
+        watch.spells.enter(occurrence.first.hi_ns, occurrence.last_ns, occurrence.events);
         if watch.onset.is_none()
             && let Some(onset) = watch.detector.observe(tick)
         {
             watch.onset = Some(onset);
-            watch.tier = increment.tier;
-            update.onsets.push((LINES[line].id(), increment.subject.clone(), onset));
+            watch.tier = occurrence.tier;
+            update.onsets.push((LINES[key.0].id(), key.1.clone(), onset));
         }
     }
 
     /// What could have failed where this did: the SYNs of a listener, or without a probe for them what
     /// was accepted and what failed; elsewhere the seconds that passed.
-    fn exposure(&self, arrivals: &Arrivals, increment: &Increment) -> f64 {
-        if increment.subject.listener.is_none() {
+    fn exposure(&self, arrivals: &Arrivals, subject: &Subject, events: u64) -> f64 {
+        if subject.listener.is_none() {
             return self.tick_seconds;
         }
-        let arrived = arrivals.at(&increment.subject);
-        let all =
-            if arrivals.syns.contains_key(&increment.subject) { arrived } else { arrived + increment.events };
+        let arrived = arrivals.at(subject);
+        let all = if arrivals.syns.contains_key(subject) { arrived } else { arrived + events };
         all as f64
     }
 
     /// Detectors have to see the ticks without failures as well: the score falls with exposure.
-    fn pass_quiet_ticks(
-        &mut self,
-        at_ns: u64,
-        arrivals: &Arrivals,
-        increments: &[Increment],
-        implied: &[Increment],
-    ) {
+    fn pass_quiet_ticks(&mut self, at_ns: u64, arrivals: &Arrivals) {
         let started = self.times.start_ns.is_some();
-        for watch in self.watches.values_mut().filter(|watch| watch.onset.is_none()) {
-            let active = |i: &Increment| i.subject == watch.subject && is_failure_of(watch.line, i.signal);
-            if increments.iter().chain(implied).any(active) {
-                continue;
-            }
+        let quiet = |watch: &&mut Watch| watch.onset.is_none() && watch.entered_ns != at_ns;
+        for watch in self.watches.values_mut().filter(quiet) {
             let exposure = match watch.subject.listener {
                 Some(_) => arrivals.at(&watch.subject) as f64,
                 None => self.tick_seconds,
             };
-            let first = Bracket { lo_ns: at_ns, hi_ns: at_ns };
-            let tick = Tick { at_ns, events: 0, exposure, first };
+            let tick = Tick { at_ns, events: 0, exposure, first: Bracket { lo_ns: at_ns, hi_ns: at_ns } };
             if started {
                 watch.detector.observe(&tick);
             } else {
                 watch.detector.learn(&tick);
             }
         }
+    }
+}
+
+/// The failures of one line at one subject in one tick.
+#[derive(Clone, Copy, Debug)]
+struct Occurrence {
+    policy: Policy,
+    tier: Tier,
+    inferred: bool,
+    events: u64,
+    first: Bracket,
+    last_ns: u64,
+}
+
+impl Occurrence {
+    fn new(failure: &Failure, increment: &Increment, inferred: bool) -> Self {
+        Self {
+            policy: failure.policy,
+            tier: increment.tier,
+            inferred,
+            events: increment.events,
+            first: increment.first,
+            last_ns: increment.last_ns,
+        }
+    }
+
+    /// Adds what another signal or cell counted. What is inferred may be the same failures that a probe
+    /// has seen in part: the larger count holds then.
+    fn join(&mut self, other: &Self) {
+        self.events = if self.inferred == other.inferred {
+            self.events + other.events
+        } else {
+            self.events.max(other.events)
+        };
+        if other.first.hi_ns < self.first.hi_ns {
+            (self.first, self.tier) = (other.first, other.tier);
+        }
+        self.inferred &= other.inferred;
+        self.last_ns = self.last_ns.max(other.last_ns);
     }
 }
 
@@ -298,10 +376,6 @@ fn failures_of(signal: Signal) -> impl Iterator<Item = (usize, &'static Failure)
     })
 }
 
-fn is_failure_of(line: usize, signal: Signal) -> bool {
-    LINES.get(line).is_some_and(|line: &&dyn FaultLine| line.failures().iter().any(|f| f.signal == signal))
-}
-
 /// Connections that arrived in a tick, per listener and per namespace.
 #[derive(Debug, Default)]
 struct Arrivals {
@@ -310,23 +384,29 @@ struct Arrivals {
 }
 
 impl Arrivals {
+    fn of(increments: &[Increment]) -> Self {
+        let mut arrivals = Self::default();
+        for increment in increments {
+            let map = match increment.signal {
+                Signal::SynArrival => &mut arrivals.syns,
+                Signal::ConnectionAccepted => &mut arrivals.accepted,
+                _ => continue,
+            };
+            *map.entry(increment.subject.clone()).or_default() += increment.events;
+        }
+        arrivals
+    }
+
     fn at(&self, subject: &Subject) -> u64 {
         let or_accepted = || self.accepted.get(subject).copied();
         self.syns.get(subject).copied().or_else(or_accepted).unwrap_or(0)
     }
-}
 
-fn arrivals(increments: &[Increment]) -> Arrivals {
-    let mut arrivals = Arrivals::default();
-    for increment in increments {
-        let map = match increment.signal {
-            Signal::SynArrival => &mut arrivals.syns,
-            Signal::ConnectionAccepted => &mut arrivals.accepted,
-            _ => continue,
-        };
-        *map.entry(increment.subject.clone()).or_default() += increment.events;
+    fn add_to(&self, sums: &mut BTreeMap<Subject, u64>) {
+        for subject in self.syns.keys().chain(self.accepted.keys().filter(|at| !self.syns.contains_key(at))) {
+            *sums.entry(subject.clone()).or_default() += self.at(subject);
+        }
     }
-    arrivals
 }
 
 #[cfg(test)]

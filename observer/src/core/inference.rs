@@ -29,6 +29,8 @@ pub struct Missing {
     pub syn_queue_drop: bool,
     /// Refused descriptors.
     pub descriptor_limit: bool,
+    /// Refused files for want of room in the host's table.
+    pub file_table: bool,
 }
 
 /// Keeps what is not matched yet.
@@ -66,6 +68,8 @@ impl Inference {
         self.give_up(now_ns, &mut implied);
         if self.missing.descriptor_limit {
             self.descriptors(ledger, now_ns, &mut implied);
+        }
+        if self.missing.file_table {
             self.file_table(ledger, &mut implied);
         }
         implied
@@ -91,9 +95,11 @@ impl Inference {
         }
     }
 
-    /// Gives each drop the kind that its namespace counted.
+    /// Gives each drop the kind that its namespace counted, to listeners whose queue is full first.
     fn match_drops(&mut self, ledger: &Ledger, implied: &mut Vec<Increment>) {
-        for (listener, drops) in &mut self.drops {
+        let mut listeners: Vec<_> = self.drops.iter_mut().collect();
+        listeners.sort_by_key(|(listener, _)| !is_full(ledger, listener));
+        for (listener, drops) in listeners {
             let Some(netns) = listener.netns else { continue };
             while let Some(drop) = drops.front_mut() {
                 let Some(kind) = kind_of_drop(&self.kinds, ledger, netns, listener) else { break };
@@ -133,7 +139,8 @@ impl Inference {
         for ((resource, subject), usage) in &ledger.usages {
             let (Resource::Descriptors, Some(pid)) = (*resource, subject.pid) else { continue };
             if usage.last.limit.is_none_or(|limit| usage.last.used < limit) {
-                self.at_limit.remove(&pid);
+                let left = self.at_limit.remove(&pid);
+                implied.extend(left.and_then(|state| state.on_leaving(ledger, pid)));
                 continue;
             }
             let state = self.at_limit.entry(pid).or_insert_with(|| AtLimit::new(usage.last.clone()));
@@ -142,15 +149,7 @@ impl Inference {
             }
             if let Some(hi_ns) = state.standstill(ledger, pid, now_ns) {
                 state.reported = true;
-                implied.push(Increment {
-                    signal: Signal::DescriptorLimit,
-                    tier: Tier::Counter,
-                    subject: subject.clone(),
-                    generator: ledger.processes.get(&pid).is_some_and(|process| process.generator),
-                    events: 1,
-                    first: Bracket { lo_ns: state.reached.since_ns, hi_ns },
-                    last_ns: hi_ns,
-                });
+                implied.push(state.refusal(ledger, pid, hi_ns));
             }
         }
     }
@@ -188,11 +187,15 @@ fn kind_of_drop(
         (false, true) => Some(Signal::SynQueueDrop),
         (false, false) => None,
         (true, true) => {
-            let queue = ledger.usages.get(&(Resource::AcceptQueue, listener.clone()))?;
-            let full = queue.last.limit.is_some_and(|limit| queue.last.used > limit);
-            Some(if full { Signal::ListenOverflow } else { Signal::SynQueueDrop })
+            Some(if is_full(ledger, listener) { Signal::ListenOverflow } else { Signal::SynQueueDrop })
         }
     }
+}
+
+/// Whether a listener's accept queue takes no more.
+fn is_full(ledger: &Ledger, listener: &Subject) -> bool {
+    let queue = ledger.usages.get(&(Resource::AcceptQueue, listener.clone()));
+    queue.is_some_and(|queue| queue.last.limit.is_some_and(|limit| queue.last.used > limit))
 }
 
 impl AtLimit {
@@ -204,19 +207,44 @@ impl AtLimit {
     /// it still had not accepted a tick later, or, for one that serves nobody, when it has stood
     /// still for a while.
     fn standstill(&mut self, ledger: &Ledger, pid: u32, now_ns: u64) -> Option<u64> {
-        let mut served = ledger.owners.iter().filter(|(_, pids)| pids.contains(&pid)).peekable();
-        if served.peek().is_none() {
+        if !ledger.owners.values().any(|pids| pids.contains(&pid)) {
             let stood_ns = now_ns.saturating_sub(self.reached.read_ns);
             return (stood_ns >= STANDSTILL_NS).then_some(now_ns);
         }
-        let waiting = served
-            .filter_map(|((netns, listener), _)| {
-                let queue = (Resource::AcceptQueue, Subject::listener(*netns, *listener));
-                ledger.usages.get(&queue).filter(|queue| queue.last.used > 0)
-            })
-            .map(|queue| queue.last.read_ns.max(self.reached.read_ns))
-            .min();
+        let waiting = waiting_since(ledger, pid).map(|seen_ns| seen_ns.max(self.reached.read_ns));
         self.waiting_since_ns = waiting.map(|seen_ns| self.waiting_since_ns.unwrap_or(seen_ns));
         self.waiting_since_ns.filter(|since_ns| now_ns > *since_ns)
     }
+
+    /// A process that closes something leaves its limit; connections that waited meanwhile, and wait
+    /// still, were not accepted all the same.
+    fn on_leaving(self, ledger: &Ledger, pid: u32) -> Option<Increment> {
+        let hi_ns =
+            self.waiting_since_ns.filter(|_| !self.reported && waiting_since(ledger, pid).is_some())?;
+        Some(self.refusal(ledger, pid, hi_ns))
+    }
+
+    fn refusal(&self, ledger: &Ledger, pid: u32, hi_ns: u64) -> Increment {
+        Increment {
+            signal: Signal::DescriptorLimit,
+            tier: Tier::Counter,
+            subject: Subject::process(pid),
+            generator: ledger.processes.get(&pid).is_some_and(|process| process.generator),
+            events: 1,
+            first: Bracket { lo_ns: self.reached.since_ns, hi_ns },
+            last_ns: hi_ns,
+        }
+    }
+}
+
+/// When connections were first seen to wait for a process that serves, if any do now.
+fn waiting_since(ledger: &Ledger, pid: u32) -> Option<u64> {
+    let served = ledger.owners.iter().filter(|(_, pids)| pids.contains(&pid));
+    served
+        .filter_map(|((netns, listener), _)| {
+            let queue = (Resource::AcceptQueue, Subject::listener(*netns, *listener));
+            ledger.usages.get(&queue).filter(|queue| queue.last.used > 0)
+        })
+        .map(|queue| queue.last.read_ns)
+        .min()
 }

@@ -124,6 +124,8 @@ pub struct Ledger {
     pub cgroups: BTreeMap<Subject, u64>,
     /// Paths of cgroups.
     pub cgroup_paths: BTreeMap<u64, String>,
+    /// Every listener that was seen, by its own address.
+    pub listeners: BTreeSet<(u32, SocketAddr)>,
     /// The listener behind each local address at which connections were accepted.
     pub accepted_at: BTreeMap<(u32, SocketAddr), SocketAddr>,
     /// Limits in force, by name and place.
@@ -136,6 +138,8 @@ pub struct Ledger {
     cells: BTreeMap<(Signal, Subject, bool), Reading>,
     /// Whether the run has begun.
     started: bool,
+    /// When the load ended.
+    ended_ns: Option<u64>,
 }
 
 /// One read of a cell or counter.
@@ -154,6 +158,11 @@ impl Ledger {
         }
     }
 
+    /// The load is over.
+    pub fn end(&mut self, at_ns: u64) {
+        self.ended_ns = Some(at_ns);
+    }
+
     /// Enters a frame and returns what happened since the one before.
     pub fn enter(&mut self, frame: &Frame) -> Vec<Increment> {
         for fact in &frame.facts {
@@ -170,6 +179,9 @@ impl Ledger {
         }
         for usage in &frame.usages {
             self.enter_usage(usage);
+        }
+        for sample in frame.signals.iter().filter(|sample| is_at_listener_itself(sample.signal)) {
+            self.listeners.extend(sample.subject.netns.zip(sample.subject.listener));
         }
         frame.signals.iter().filter_map(|sample| self.enter_signal(sample)).collect()
     }
@@ -204,7 +216,7 @@ impl Ledger {
         };
         [address, wildcard(address.is_ipv6()), wildcard(true)]
             .into_iter()
-            .find(|at| self.usages.contains_key(&(Resource::AcceptQueue, Subject::listener(netns, *at))))
+            .find(|at| self.listeners.contains(&(netns, *at)))
             .unwrap_or(address)
     }
 
@@ -240,6 +252,9 @@ impl Ledger {
         if let Some(cgroup) = sample.subject.cgroup {
             self.cgroups.insert(subject.clone(), cgroup);
         }
+        if sample.resource == Resource::AcceptQueue {
+            self.listeners.extend(subject.netns.zip(subject.listener));
+        }
         let usage = self.usages.entry((sample.resource, subject)).or_insert_with(|| Usage {
             last: sample.clone(),
             peak: sample.clone(),
@@ -263,12 +278,14 @@ impl Ledger {
         let before = self.advance_cell(sample);
         let events = sample.count.saturating_sub(before.count);
         let first = first_event(sample, &before);
+        // What follows the end of the load is its teardown, and no evidence of what happened in it.
+        let ended = self.ended_ns.is_some_and(|ended_ns| first.lo_ns > ended_ns);
         let started = self.started;
         let series =
             self.series.entry((sample.signal, subject.clone())).or_insert_with(|| Series::new(sample.tier));
         series.generator |= sample.generator;
         series.pid = series.pid.or(sample.subject.pid);
-        if events == 0 {
+        if events == 0 || ended {
             return None;
         }
         if started {
@@ -308,8 +325,11 @@ impl Ledger {
     /// and connections count at the listener that accepted them.
     fn identity_of(&mut self, sample: &SignalSample) -> Subject {
         let mut subject = identity(&sample.subject);
-        if sample.signal.subject_kind() != SubjectKind::Process {
-            subject.pid = None;
+        match sample.signal {
+            // The host's file table is nobody's in particular.
+            Signal::FileTableFull => return Subject::HOST,
+            signal if signal.subject_kind() != SubjectKind::Process => subject.pid = None,
+            _ => {}
         }
         if matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
             && let (Some(netns), Some(address)) = (subject.netns, subject.listener)
@@ -320,6 +340,19 @@ impl Ledger {
         }
         subject
     }
+}
+
+/// Whether a signal is counted at the listening socket itself, and so tells its own address.
+fn is_at_listener_itself(signal: Signal) -> bool {
+    matches!(
+        signal,
+        Signal::SynArrival
+            | Signal::AcceptEnqueued
+            | Signal::AcceptOverflowSyn
+            | Signal::AcceptOverflowAck
+            | Signal::SynQueueDrop
+            | Signal::SynCookie
+    )
 }
 
 /// A subject without what is only an attribute of it.

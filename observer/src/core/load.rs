@@ -35,11 +35,14 @@ pub struct LoadHistory {
     depths: BTreeMap<Subject, Vec<(u64, u64)>>,
     /// Established connections per namespace, on change.
     established: BTreeMap<Subject, BTreeMap<u64, u64>>,
+    /// The latest frame.
+    last_ns: u64,
 }
 
 impl LoadHistory {
     /// Enters what happened in a tick.
     pub fn enter(&mut self, frame: &Frame, increments: &[Increment]) {
+        self.last_ns = frame.mono_ns;
         for increment in increments.iter().filter(|increment| is_load(increment.signal)) {
             let stream = Stream {
                 signal: increment.signal,
@@ -180,28 +183,33 @@ impl LoadHistory {
     }
 }
 
+/// How long a service must not have accepted to be called stalled: several reads of its queue.
+const STALL_NS: u64 = 300_000_000;
+
 impl Rates for LoadHistory {
     fn accepted_around(&self, listener: &Subject, cause: Bracket, effect: Bracket) -> Option<(f64, f64)> {
+        let half_a_second = SECOND_NS / 2;
         let before_from = cause.lo_ns.saturating_sub(2 * SECOND_NS);
-        let before = self.peak_accepted_per_s(listener, before_from, cause.lo_ns)?;
-        let after_to = effect.hi_ns.max(cause.hi_ns + SECOND_NS / 2);
-        let after = self.accepted_per_s(listener, cause.hi_ns + BIN_NS, after_to + BIN_NS)?;
+        let before = self.rates(listener, before_from, cause.lo_ns, half_a_second).reduce(f64::max)?;
+        // What counts is whether it had stalled when the effect began, not at any time in between.
+        let after_from = effect.lo_ns.saturating_sub(STALL_NS).max(cause.lo_ns);
+        let after_to = effect.hi_ns.min(self.last_ns.saturating_sub(STALL_NS)).max(after_from);
+        let after = self.rates(listener, after_from, after_to, STALL_NS).reduce(f64::min)?;
         Some((before, after))
     }
 }
 
 impl LoadHistory {
-    /// The best half second in an interval: how fast the service could accept when it did.
-    fn peak_accepted_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
-        let window = SECOND_NS / 2;
-        let mut peak = None;
-        let mut start = from_ns;
-        while start < to_ns + BIN_NS {
-            let rate = self.accepted_per_s(listener, start, start + window)?;
-            peak = Some(rate.max(peak.unwrap_or(0.0)));
-            start += BIN_NS;
-        }
-        peak
+    /// The accept rate in windows of this length that begin in an interval.
+    fn rates(
+        &self,
+        listener: &Subject,
+        from_ns: u64,
+        to_ns: u64,
+        window_ns: u64,
+    ) -> impl Iterator<Item = f64> {
+        let starts = (from_ns..=to_ns).step_by(BIN_NS as usize);
+        starts.filter_map(move |start| self.accepted_per_s(listener, start, start + window_ns))
     }
 }
 

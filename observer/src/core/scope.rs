@@ -38,6 +38,21 @@ impl<'a> Scope<'a> {
         Self { ledger, named: &header.targets, targets, unrestricted }
     }
 
+    /// Where the command connected to without reaching a listener that is known here: another host, or
+    /// one of this host behind address translation.
+    pub fn unanswered(&self) -> Option<SocketAddr> {
+        if !self.named.is_empty() {
+            return None;
+        }
+        let answers = |from: u32, to: SocketAddr| {
+            self.targets.iter().any(|(netns, at)| is_listener_of(self.ledger, from, to, *netns, *at))
+        };
+        generator_destinations(self.ledger)
+            .into_iter()
+            .find(|(from, to)| !answers(*from, *to))
+            .map(|(_, to)| to)
+    }
+
     /// The first target that the user named and nothing that was seen answers to.
     pub fn unmatched(&self) -> Option<&'a Target> {
         self.named.iter().find(|target| {
@@ -49,21 +64,22 @@ impl<'a> Scope<'a> {
     /// What a subject is to the test. `generator` and `pid` are what the probes know of who did it.
     pub fn role(&self, subject: &Subject, generator: bool, pid: Option<u32>) -> Role {
         let pid = subject.pid.or(pid);
+        if *subject == Subject::HOST {
+            return Role::Path;
+        }
         if generator || pid.is_some_and(|pid| self.is_generator(pid)) {
             return Role::Generator;
         }
-        if let (Some(netns), Some(listener)) = (subject.netns, subject.listener)
-            && (self.unrestricted || self.targets.contains(&(netns, listener)))
-        {
+        if self.unrestricted {
             return Role::Target;
         }
+        // A process in context says more than the address that it asked for.
         if let Some(pid) = pid {
             let under_test = self.serves_target(pid) || self.is_named(pid);
             return if under_test { Role::Target } else { Role::Bystander };
         }
         match (subject.netns, subject.listener) {
-            (None, None) => Role::Path,
-            _ if self.unrestricted => Role::Target,
+            (Some(netns), Some(listener)) if self.targets.contains(&(netns, listener)) => Role::Target,
             (Some(netns), None) if self.targets.iter().any(|(target, _)| *target == netns) => Role::Path,
             _ => Role::Bystander,
         }
@@ -117,20 +133,24 @@ fn listeners(ledger: &Ledger) -> BTreeSet<(u32, SocketAddr)> {
     from_usages.chain(from_signals).filter_map(|subject| Some((subject.netns?, subject.listener?))).collect()
 }
 
-/// A listener is reached by the address at which it accepted connections, in whichever namespace it
-/// lives; before it accepted any, by address and port in the same namespace.
 fn is_reached(
     ledger: &Ledger,
     destinations: &BTreeSet<(u32, SocketAddr)>,
     netns: u32,
     listener: SocketAddr,
 ) -> bool {
-    destinations.iter().any(|(from, destination)| {
-        ledger.accepted_at.get(&(netns, *destination)) == Some(&listener)
-            || (*from == netns
-                && destination.port() == listener.port()
-                && (listener.ip() == destination.ip() || listener.ip().is_unspecified()))
-    })
+    destinations.iter().any(|(from, to)| is_listener_of(ledger, *from, *to, netns, listener))
+}
+
+/// A listener is known by the address at which it accepted connections, in whichever namespace it
+/// lives; before it accepted any, by address and port in the namespace of the one who connects.
+fn is_listener_of(ledger: &Ledger, from: u32, to: SocketAddr, netns: u32, listener: SocketAddr) -> bool {
+    if let Some(accepted) = ledger.accepted_at.get(&(netns, to)) {
+        return *accepted == listener;
+    }
+    // A wildcard listener has all addresses of its namespace; of another host's it has none.
+    let has_address = listener.ip() == to.ip() || (listener.ip().is_unspecified() && to.ip().is_loopback());
+    from == netns && to.port() == listener.port() && has_address
 }
 
 fn matches(ledger: &Ledger, target: &Target, netns: u32, listener: SocketAddr) -> bool {

@@ -19,7 +19,7 @@ use crate::core::{
 /// Reads the maps of a loaded [`Kernel`] and keeps what it last read, so that a frame holds only
 /// what changed.
 pub struct Drain {
-    cells: PerCpuHashMap<MapData, Key, Cell>,
+    cells: [PerCpuHashMap<MapData, Key, Cell>; 2],
     lost: PerCpuArray<MapData, u64>,
     events_lost: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
@@ -51,7 +51,7 @@ impl Drain {
             .collect();
         let programs = program_fds(kernel);
         Ok(Self {
-            cells: take(kernel, "CELL")?,
+            cells: [take(kernel, "FAILURES")?, take(kernel, "LOADS")?],
             lost: take(kernel, "LOST")?,
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,
@@ -90,7 +90,7 @@ impl Drain {
 
     fn cells(&mut self, began: u64, frame: &mut Frame) -> Result<(), MapError> {
         let since_ns = self.read_ns.unwrap_or(began);
-        for entry in self.cells.iter() {
+        for entry in self.cells.iter().flat_map(PerCpuHashMap::iter) {
             let (key, values) = entry?;
             let mut total = Cell::default();
             values.iter().for_each(|cell| total.merge(cell));

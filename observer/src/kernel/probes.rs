@@ -86,6 +86,13 @@ pub const PROBES: &[Probe] = &[
         fallback: &[],
     },
     Probe {
+        program: "syn_fast_open",
+        hook: Hook::FEntry("inet_csk_reqsk_queue_add"),
+        wanted: Wanted::Always,
+        signals: &[],
+        fallback: &[],
+    },
+    Probe {
         program: "syn_arrival",
         hook: Hook::FEntry("tcp_conn_request"),
         wanted: Wanted::Always,
@@ -95,7 +102,8 @@ pub const PROBES: &[Probe] = &[
     Probe {
         program: "syn_fate",
         hook: Hook::FExit("tcp_conn_request"),
-        wanted: Wanted::With(&["syn_queued", "syn_cookie_v4", "syn_cookie_v6", "syn_arrival"]),
+        // Not with the IPv6 cookie's: a kernel may have IPv6 as a module, or not at all.
+        wanted: Wanted::With(&["syn_queued", "syn_cookie_v4", "syn_fast_open", "syn_arrival"]),
         signals: &[Signal::AcceptOverflowSyn, Signal::SynQueueDrop, Signal::SynCookie],
         fallback: &[],
     },

@@ -3,10 +3,12 @@
 pub mod await_signal;
 pub mod decoys;
 pub mod exit;
+pub mod files;
 pub mod flood;
 pub mod load;
 pub mod packet;
 pub mod ports;
+pub mod program;
 pub mod serve;
 
 use std::process;
@@ -38,6 +40,12 @@ pub enum Role {
     /// Takes local ports until there are none.
     #[command(hide = true)]
     Ports(ports::Ports),
+    /// Opens files until the host has no room for more.
+    #[command(hide = true)]
+    Files(files::Files),
+    /// A program that is not the lab's own.
+    #[command(hide = true)]
+    Program(program::Program),
     /// Errors that look like faults and are none.
     #[command(hide = true)]
     Decoys(decoys::Decoys),
@@ -60,6 +68,8 @@ impl Role {
             Self::Load(role) => role.play(),
             Self::Flood(role) => role.play(),
             Self::Ports(role) => role.play(),
+            Self::Files(role) => role.play(),
+            Self::Program(role) => role.play(),
             Self::Decoys(role) => role.play(),
             Self::InotifyDecoy => decoys::exhaust_inotify(),
             Self::AwaitSignal(role) => role.play(),
@@ -141,6 +151,12 @@ mod tests {
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),
+            Role::Files(files::Files { user: 65534, failures: 5, interval_ms: 1 }),
+            Role::Program(program::Program {
+                netns_of: Some(1),
+                path: "/bin/echo".into(),
+                argument: vec!["-n".into(), "a=b c".into()],
+            }),
             Role::InotifyDecoy,
         ];
         for role in roles {

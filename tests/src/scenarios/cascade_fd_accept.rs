@@ -8,10 +8,10 @@ use super::{
     overflow_truth,
 };
 use crate::{
-    check::Ending,
+    check::{Ending, Truth},
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
-    stage::Stage,
+    stage::{Finished, Stage},
 };
 
 pub const SCENARIO: Scenario = Scenario {
@@ -38,13 +38,18 @@ fn play(stage: &Stage) -> Result<Ending> {
     let finished = load.finish()?;
     let cause = descriptor_truth(service.pid, &service.tally()?)?;
     let effect = overflow_truth(&service, &labeller.finish())?;
+    check_cascade(&cause, &effect, &finished)
+}
+
+/// Checks that the descriptors are first, that they explain the overflow, and that the chain says so.
+pub fn check_cascade(cause: &Truth, effect: &Truth, finished: &Finished) -> Result<Ending> {
     effect.print();
     ensure!(cause.onset.to_ns < effect.onset.from_ns, "the overflow came before its cause");
 
-    let ending = FD_SATURATION.check_first(&cause, &finished)?;
+    let ending = FD_SATURATION.check_first(cause, finished)?;
     let (Ending::Ok, Some(verdict)) = (&ending, &finished.verdict) else { return Ok(ending) };
     let hit = verdict.hit(ACCEPT_QUEUE_OVERFLOW.fault_line).context("the overflow is not among the hits")?;
-    ACCEPT_QUEUE_OVERFLOW.check_hit(&effect, hit, verdict)?;
+    ACCEPT_QUEUE_OVERFLOW.check_hit(effect, hit, verdict)?;
     ensure!(
         hit.explained_by.as_deref() == Some(FD_SATURATION.fault_line),
         "the overflow is explained by {:?}",

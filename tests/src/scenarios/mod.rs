@@ -9,9 +9,11 @@ mod determinism;
 mod elsewhere;
 mod exit_status;
 mod fd_saturation;
+mod file_table_full;
 mod healthy_decoys;
 mod healthy_steady;
 mod negative_fd_accept;
+mod nginx_cascade;
 mod no_capabilities;
 mod port_collision;
 mod port_exhaustion;
@@ -53,7 +55,9 @@ pub const ALL: &[Scenario] = &[
     port_collision::SCENARIO,
     fd_saturation::SERVICE,
     fd_saturation::GENERATOR,
+    file_table_full::SCENARIO,
     cascade_fd_accept::SCENARIO,
+    nginx_cascade::SCENARIO,
     negative_fd_accept::SCENARIO,
     elsewhere::SCENARIO,
     healthy_steady::SCENARIO,
@@ -117,10 +121,14 @@ fn overflow_and_relent(service: &mut Service, load: &mut Observed, labeller: &La
 
 /// The truth about an accept queue that overflowed.
 fn overflow_truth(service: &Service, labels: &Labels) -> Result<Truth> {
+    overflow_at(listener(service), labels)
+}
+
+fn overflow_at(place: Place, labels: &Labels) -> Result<Truth> {
     let kernel = Some(labels.count(Counter::ListenOverflows));
     Ok(Truth {
         onset: labels.onset(Counter::ListenOverflows).context("no accept queue overflowed")?,
-        place: listener(service),
+        place,
         counts: vec![
             Count { signals: &["accept_overflow_syn", "accept_overflow_ack"], kernel, app: None },
             Count { signals: &["listen_overflow"], kernel, app: None },

@@ -98,9 +98,13 @@ fn place(engine: &Engine, line: &dyn FaultLine, subject: &Subject) -> HitSubject
     found
 }
 
-/// The owner of a listener that is named: the parent of the others, which has the lowest id.
+/// The owner of a listener that is named: a worker rather than the master that opened it for them, the
+/// first of several.
 fn owner(engine: &Engine, netns: u32, listener: SocketAddr) -> Option<u32> {
-    engine.ledger.owners.get(&(netns, listener))?.first().copied()
+    let owners = engine.ledger.owners.get(&(netns, listener))?;
+    let parent = |pid: &u32| engine.ledger.processes.get(pid).map(|process| process.parent);
+    let is_master = |pid: &u32| owners.iter().any(|other| parent(other) == Some(*pid));
+    owners.iter().find(|pid| !is_master(pid)).or_else(|| owners.first()).copied()
 }
 
 /// A subject in the contract's form.

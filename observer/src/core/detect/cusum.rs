@@ -18,11 +18,14 @@ pub struct Policy {
     /// At most this much excess counts within one [`Policy::BURST_NS`], so that a single burst does
     /// not raise the alarm alone.
     pub burst_cap: f64,
+    /// Whether the exposure counts things that fail at most once each (connections), rather than time.
+    pub is_share: bool,
 }
 
 impl Policy {
     /// A terminal failure: one is enough.
-    pub const TERMINAL: Self = Self { floor_ratio: 0.0, threshold: 1.0, burst_cap: f64::INFINITY };
+    pub const TERMINAL: Self =
+        Self { floor_ratio: 0.0, threshold: 1.0, burst_cap: f64::INFINITY, is_share: false };
     /// The window of the burst cap.
     pub const BURST_NS: u64 = 500_000_000;
     /// What was active in the pre-roll counts only at this multiple of its normalised rate.
@@ -93,7 +96,10 @@ impl Cusum {
         } else {
             0.0
         };
-        self.policy.floor_ratio.max(normal * Policy::OVER_BASELINE)
+        let tripled = normal * Policy::OVER_BASELINE;
+        // Where most of everything failed before, everything failing must still be more.
+        let most = if self.policy.is_share { (1.0 + normal.min(1.0)) / 2.0 } else { f64::INFINITY };
+        self.policy.floor_ratio.max(tripled.min(most))
     }
 
     /// The excess of this tick, less what the burst cap cuts off.
@@ -118,7 +124,8 @@ mod tests {
 
     use super::*;
 
-    const MATERIAL: Policy = Policy { floor_ratio: 0.01, threshold: 3.0, burst_cap: f64::INFINITY };
+    const MATERIAL: Policy =
+        Policy { floor_ratio: 0.01, threshold: 3.0, burst_cap: f64::INFINITY, is_share: true };
 
     fn tick(number: u64, events: u64, exposure: f64) -> Tick {
         let at_ns = (number + 1) * 100_000_000;
@@ -152,6 +159,14 @@ mod tests {
             assert_eq!(detector.observe(&tick(n, 25, 100.0)), None, "2.5 times the normal rate");
         }
         assert!((200..210).any(|n| detector.observe(&tick(n, 60, 100.0)).is_some()));
+    }
+
+    #[test]
+    fn everything_failing_is_more_than_most_failing() {
+        let mut detector = Cusum::new(MATERIAL);
+        (0..20).for_each(|n| detector.learn(&tick(n, 80, 100.0)));
+        assert!((20..40).all(|n| detector.observe(&tick(n, 85, 100.0)).is_none()));
+        assert!((40..60).any(|n| detector.observe(&tick(n, 100, 100.0)).is_some()));
     }
 
     #[test]

@@ -4,4 +4,4 @@ pub mod cusum;
 pub mod spell;
 
 pub use cusum::{Cusum, Policy, Tick};
-pub use spell::Spells;
+pub use spell::{QUIET_NS, Spells};

@@ -211,8 +211,9 @@ fn what_was_so_before_the_run_is_pre_existing() {
         (0..5).for_each(|_| drop(story.step()));
     }
     let verdict = story.end().verdict();
-    assert_eq!(verdict.outcome, Outcome::Clear);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive, "it went on in the run");
     assert_eq!(lines(&verdict.pre_existing), ["port_exhaustion"]);
+    assert!(verdict.ruled_out.iter().all(|note| note.fault_line != "port_exhaustion"));
 }
 
 #[test]
@@ -282,12 +283,13 @@ fn descriptors_of_one_service_do_not_explain_the_overflow_of_another() {
 fn a_service_that_goes_on_accepting_was_not_stopped_by_its_descriptors() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     starved(&mut story, 42, 80);
-    for count in 1..=10 {
+    for count in 1..=20 {
         story.counted(Signal::ConnectionAccepted, listener(80), 117 + count * 20);
+        if count == 10 {
+            story.counted(Signal::AcceptOverflowSyn, listener(80), 30);
+        }
         story.step();
     }
-    story.counted(Signal::AcceptOverflowSyn, listener(80), 30);
-    story.step();
     assert!(story.end().verdict().chain.is_empty());
 }
 
@@ -319,6 +321,40 @@ fn a_line_without_a_source_makes_the_run_inconclusive_and_never_clear() {
 }
 
 #[test]
+fn without_a_command_every_process_that_suffers_is_in_scope() {
+    let mut story = Story::on(Tier::Trampoline, vec![]);
+    story.engine.header.command.clear();
+    story.counters_at_rest();
+    (0..START_S * 10).for_each(|_| drop(story.step()));
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    story.counted(Signal::DescriptorLimit, Subject::process(99), 3);
+    story.step();
+    assert_eq!(lines(&story.end().verdict().hits), ["fd_saturation"]);
+}
+
+#[test]
+fn a_hit_behind_address_translation_is_not_called_clear() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(8080);
+    story.counted(Signal::AcceptOverflowSyn, Subject::listener(OTHER_NETNS, address(80)), 40);
+    story.step();
+    let verdict = story.end().verdict();
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    let note = verdict.not_measurable.first().expect("a note");
+    assert!(note.why.contains("--target") && note.why.contains("8080"), "{}", note.why);
+}
+
+#[test]
+fn both_kinds_of_overflow_in_a_tick_are_one_onset_at_the_earlier_one() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 2);
+    story.counted(Signal::AcceptOverflowAck, listener(80), 2);
+    let earlier = story.now_ns() - 50 * MS;
+    story.frame.signals[1].first_ns = Some(earlier);
+    assert_eq!(story.step().onsets[0].2, Bracket { lo_ns: earlier, hi_ns: earlier });
+}
+
+#[test]
 fn a_target_that_is_not_there_is_never_clear() {
     let mut story = Story::on(Tier::Trampoline, vec![Target::Port(9999)]).started(80);
     let verdict = story.end().verdict();
@@ -341,7 +377,7 @@ fn a_target_in_another_namespace_is_known_by_the_address_at_which_it_accepts() {
     let wildcard = SocketAddr::from(([0, 0, 0, 0], 80));
     story.used(Resource::AcceptQueue, Subject::listener(OTHER_NETNS, wildcard), 0, 16);
     story.frame.usages.retain(|usage| usage.subject.listener == Some(wildcard));
-    story.engine.ledger.usages.remove(&(Resource::AcceptQueue, Subject::listener(OTHER_NETNS, address(80))));
+    story.engine.ledger.listeners.remove(&(OTHER_NETNS, address(80)));
     story.counted(Signal::ConnectionAccepted, Subject::listener(OTHER_NETNS, address(80)), 9);
     story.step();
     story.counted(Signal::AcceptOverflowSyn, Subject::listener(OTHER_NETNS, wildcard), 40);

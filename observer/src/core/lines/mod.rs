@@ -91,7 +91,7 @@ impl Failure {
     /// A refused connection: three of them, and more than one in a thousand arrivals. Each costs its
     /// client a second or more, but a single one at the edge of a burst is not a fault of the host.
     pub const fn refused_connection(signal: Signal) -> Self {
-        let policy = Policy { floor_ratio: 0.001, threshold: 3.0, burst_cap: f64::INFINITY };
+        let policy = Policy { floor_ratio: 0.001, threshold: 3.0, burst_cap: f64::INFINITY, is_share: true };
         Self { signal, policy, instead_of: &[] }
     }
 
@@ -164,7 +164,7 @@ fn number(value: f64) -> String {
     grouped
 }
 
-/// The command that runs another one in the hit's network namespace, where it is not observer's own.
+/// A command as it is run in the hit's network namespace: through a process in it, where one is known.
 fn in_namespace(place: &HitSubject, command: &str) -> String {
     match place.pid {
         Some(pid) => format!("nsenter -t {pid} -n {command}"),

@@ -21,8 +21,9 @@ impl FaultLine for PortCollision {
         "fixed port taken"
     }
 
+    /// Programs that look for a free port meet it as a matter of course: first only if nothing else was.
     fn kind(&self) -> Kind {
-        Kind::Resource
+        Kind::Symptom
     }
 
     fn what(&self) -> &'static str {

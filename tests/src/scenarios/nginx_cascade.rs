@@ -1,0 +1,184 @@
+//! The cascade of [`super::cascade_fd_accept`] by programs that everybody has: nginx's worker runs out of
+//! descriptors under wrk, rests from accepting for half a second at a time, and its accept queue overflows.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{PORT, QUIET, Scenario, cascade_fd_accept::check_cascade, overflow_at};
+use crate::{
+    check::{Count, Ending, Place, Truth},
+    children::Running,
+    clock::{Bracket, mono_ns},
+    counters::Counter,
+    label::Labeller,
+    report::Report,
+    roles::{Role, program::Program},
+    stage::{Observed, PATIENCE, Stage},
+};
+
+pub const SCENARIO: Scenario = Scenario {
+    name: "nginx_cascade",
+    about: "nginx out of descriptors under wrk stops accepting, and its accept queue overflows",
+    play,
+};
+
+/// Everything that nginx writes lies below its prefix, the scenario's folder.
+///
+/// By default nginx closes a connection after a thousand requests. At wrk's speed that frees descriptors
+/// milliseconds after there were none, while nginx still rests from accepting: too short for a counter that
+/// is read ten times a second. So connections may stay.
+const CONFIG: &str = r#"daemon off;
+worker_processes 1;
+worker_rlimit_nofile 48;
+pid nginx.pid;
+lock_file nginx.lock;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    keepalive_requests 1000000;
+    client_body_temp_path client-body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {
+        listen 127.0.0.1:8080 backlog=16;
+        location / { return 200 "ok\n"; }
+    }
+}
+"#;
+/// A ramp for wrk, which knows none: its threads start one after the other, each with fewer connections
+/// than the accept queue has places. All at once they would fill the queue before nginx has accepted any.
+const RAMP: &str = r#"local ffi = require("ffi")
+ffi.cdef("int poll(void *, unsigned long, int);")
+function init(args) ffi.C.poll(nil, 0, 100) end
+"#;
+const WRK: [&str; 3] = ["--threads=20", "--connections=200", "--duration=4s"];
+/// How nginx's log says EMFILE.
+const EMFILE: &str = "(24: ";
+/// Time between two looks at the log.
+const PERIOD: Duration = Duration::from_millis(1);
+
+fn play(stage: &Stage) -> Result<Ending> {
+    let missing = |name| Ok(Ending::Skip(format!("{name} is not installed")));
+    let Some(nginx) = installed("nginx") else { return missing("nginx") };
+    let Some(wrk) = installed("wrk") else { return missing("wrk") };
+    let nginx = Nginx::start(stage, nginx)?;
+    let script = stage.folder().join("ramp.lua");
+    fs::write(&script, RAMP)?;
+    let mut argument: Vec<String> = WRK.map(str::to_owned).into();
+    argument.push(format!("--script={}", script.display()));
+    argument.push(format!("http://127.0.0.1:{PORT}/"));
+    let role = Role::Program(Program { netns_of: Some(nginx.worker), path: wrk, argument });
+
+    let labeller = Labeller::start(nginx.worker)?;
+    let (finished, onset) = nginx.while_watched(|| stage.observe(&[], &role).and_then(Observed::finish));
+    let finished = finished?;
+    labeller.wait_quiet(QUIET, PATIENCE)?;
+    let labels = labeller.finish();
+    let cause = nginx.descriptor_truth(onset)?;
+    ensure!(labels.count(Counter::ListenOverflows) > 0, "ListenOverflows did not rise");
+    let effect = overflow_at(nginx.listener(), &labels)?;
+    ensure!(cause.onset.to_ns < effect.onset.from_ns, "the overflow came before its cause");
+    check_cascade(&cause, &effect, &finished)
+}
+
+/// Where a program is, if it is.
+fn installed(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// An nginx with one worker.
+struct Nginx {
+    /// Ends nginx with it.
+    _running: Running,
+    worker: u32,
+    netns: u32,
+    log: PathBuf,
+}
+
+impl Nginx {
+    /// Starts it and waits for its worker, which it forks when it listens.
+    fn start(stage: &Stage, path: PathBuf) -> Result<Self> {
+        let folder = stage.folder();
+        let (config, log) = (folder.join("nginx.conf"), folder.join("error.log"));
+        fs::write(&config, CONFIG)?;
+        File::create(&log)?;
+        let options = [("-p", folder), ("-e", &log), ("-c", &config)];
+        let argument =
+            options.iter().flat_map(|(option, path)| [(*option).to_owned(), path.display().to_string()]);
+        let role = Role::Program(Program { netns_of: None, path, argument: argument.collect() });
+        let running = stage.start("nginx", &role)?;
+        let Report::Ready { pid, netns } = running.report().context("nginx did not start")? else {
+            bail!("nginx did not begin with its process id");
+        };
+        Ok(Self { _running: running, worker: first_child(pid)?, netns, log })
+    }
+
+    fn listener(&self) -> Place {
+        Place { listener_port: Some(PORT), netns: Some(self.netns), ..Place::default() }
+    }
+
+    /// Does `work`, and watches the log for the first EMFILE meanwhile.
+    fn while_watched<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Bracket>) {
+        let (log, over) = (&self.log, AtomicBool::new(false));
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| first_said(log, &over));
+            let done = work();
+            over.store(true, Ordering::Relaxed);
+            (done, watch.join().ok().flatten())
+        })
+    }
+
+    /// What nginx itself says: it logs each accept() that is refused a descriptor.
+    fn descriptor_truth(&self, onset: Option<Bracket>) -> Result<Truth> {
+        let log = fs::read_to_string(&self.log)?;
+        let refused = log.lines().filter(|line| line.contains(EMFILE)).count() as u64;
+        if let Some(line) = log.lines().find(|line| line.contains(EMFILE)) {
+            println!("  nginx: {line} (and so on, {refused} in all)");
+        }
+        Ok(Truth {
+            onset: onset.with_context(|| format!("nginx does not complain of {EMFILE:?}"))?,
+            place: Place { pid: Some(self.worker), comm: Some("nginx".to_owned()), ..Place::default() },
+            counts: vec![Count { signals: &["descriptor_limit"], kernel: None, app: Some(refused) }],
+        })
+    }
+}
+
+/// Waits for the first child of a process.
+fn first_child(pid: u32) -> Result<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        if let Some(child) = children.split_whitespace().next() {
+            return Ok(child.parse()?);
+        }
+        thread::sleep(PERIOD);
+    }
+    bail!("process {pid} forked no worker within {PATIENCE:?}")
+}
+
+/// Around the instant at which the log first said EMFILE; microseconds before, accept() had failed.
+fn first_said(log: &Path, over: &AtomicBool) -> Option<Bracket> {
+    let mut from_ns = mono_ns();
+    while !over.load(Ordering::Relaxed) {
+        let read_ns = mono_ns();
+        if fs::read_to_string(log).ok()?.contains(EMFILE) {
+            return Some(Bracket { from_ns, to_ns: mono_ns() });
+        }
+        from_ns = read_ns;
+        thread::sleep(PERIOD);
+    }
+    None
+}
