@@ -30,7 +30,7 @@ const NOBODY: u32 = 65534;
 const FAILURES: u64 = 50;
 const INTERVAL_MS: u64 = 10;
 
-const FULL: Expect = Expect { role: "generator", deciding: &["file_table_full"], ..FD_SATURATION };
+const FULL: Expect = Expect { role: "path", deciding: &["file_table_full"], ..FD_SATURATION };
 
 fn play(stage: &Stage) -> Result<Ending> {
     if env::var_os(OWN_MACHINE).is_none() {
