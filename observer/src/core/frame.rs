@@ -158,9 +158,9 @@ pub enum Fact {
     Process {
         /// Its id.
         pid: u32,
-        /// Its parent's id.
+        /// Its parent's id; 0 where a probe met the process and nobody has looked it up.
         parent: u32,
-        /// Its command name.
+        /// Its command name; the thread's own where the parent is 0.
         comm: String,
         /// Its network namespace.
         netns: Option<u32>,

@@ -223,7 +223,13 @@ impl Ledger {
     fn learn(&mut self, fact: &Fact) {
         match fact {
             Fact::Process { pid, parent, comm, netns, cgroup, generator } => {
-                let generator = *generator || self.processes.get(pid).is_some_and(|known| known.generator);
+                let known = self.processes.get_mut(pid);
+                let generator = *generator || known.as_ref().is_some_and(|known| known.generator);
+                // A probe names the thread that it met, and knows no parent: /proc knows better.
+                if let Some(known) = known.filter(|_| *parent == 0) {
+                    known.generator = generator;
+                    return;
+                }
                 let process = Process {
                     parent: *parent,
                     comm: comm.clone(),

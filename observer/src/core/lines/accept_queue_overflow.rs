@@ -75,7 +75,7 @@ impl FaultLine for AcceptQueueOverflow {
             Some(format!(" ({}/{}{})", usage.used, usage.limit?, set_by.unwrap_or_default()))
         });
         let rates = match (case.accepted_per_s, case.arrived_per_s) {
-            (Some(accepted), Some(arrived)) => {
+            (Some(accepted), Some(arrived)) if arrived > accepted => {
                 format!(": {} accepts {}/s, {}/s arrived", case.who(), number(accepted), number(arrived))
             }
             _ => format!(": {} does not accept as fast as connections arrive", case.who()),
