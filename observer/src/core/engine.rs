@@ -1,13 +1,16 @@
 //! The engine: fed frames, it knows at any time what broke first. Pure and deterministic: the same
 //! frames give the same bytes.
 
+mod tick;
+
 use std::collections::BTreeMap;
 
 use observer_common::Signal;
 
+use self::tick::{Arrivals, Occurrence};
 use super::{
     assemble,
-    detect::{Cusum, Policy, Spells, Tick},
+    detect::{Cusum, Spells, Tick},
     frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
     inference::{Inference, Missing},
     ledger::{Bracket, Increment, Ledger},
@@ -321,45 +324,6 @@ impl Engine {
     }
 }
 
-/// The failures of one line at one subject in one tick.
-#[derive(Clone, Copy, Debug)]
-struct Occurrence {
-    policy: Policy,
-    tier: Tier,
-    inferred: bool,
-    events: u64,
-    first: Bracket,
-    last_ns: u64,
-}
-
-impl Occurrence {
-    fn new(failure: &Failure, increment: &Increment, inferred: bool) -> Self {
-        Self {
-            policy: failure.policy,
-            tier: increment.tier,
-            inferred,
-            events: increment.events,
-            first: increment.first,
-            last_ns: increment.last_ns,
-        }
-    }
-
-    /// Adds what another signal or cell counted. What is inferred may be the same failures that a probe
-    /// has seen in part: the larger count holds then.
-    fn join(&mut self, other: &Self) {
-        self.events = if self.inferred == other.inferred {
-            self.events + other.events
-        } else {
-            self.events.max(other.events)
-        };
-        if other.first.hi_ns < self.first.hi_ns {
-            (self.first, self.tier) = (other.first, other.tier);
-        }
-        self.inferred &= other.inferred;
-        self.last_ns = self.last_ns.max(other.last_ns);
-    }
-}
-
 /// Whether a probe counts this signal.
 pub(super) fn is_probed(coverage: &[SignalCoverage], signal: Signal) -> bool {
     coverage.iter().any(|covered| covered.signal == signal && covered.tier.is_probe())
@@ -374,39 +338,6 @@ fn failures_of(signal: Signal) -> impl Iterator<Item = (usize, &'static Failure)
     LINES.iter().enumerate().flat_map(move |(index, line)| {
         line.failures().iter().filter(move |failure| failure.signal == signal).map(move |f| (index, f))
     })
-}
-
-/// Connections that arrived in a tick, per listener and per namespace.
-#[derive(Debug, Default)]
-struct Arrivals {
-    syns: BTreeMap<Subject, u64>,
-    accepted: BTreeMap<Subject, u64>,
-}
-
-impl Arrivals {
-    fn of(increments: &[Increment]) -> Self {
-        let mut arrivals = Self::default();
-        for increment in increments {
-            let map = match increment.signal {
-                Signal::SynArrival => &mut arrivals.syns,
-                Signal::ConnectionAccepted => &mut arrivals.accepted,
-                _ => continue,
-            };
-            *map.entry(increment.subject.clone()).or_default() += increment.events;
-        }
-        arrivals
-    }
-
-    fn at(&self, subject: &Subject) -> u64 {
-        let or_accepted = || self.accepted.get(subject).copied();
-        self.syns.get(subject).copied().or_else(or_accepted).unwrap_or(0)
-    }
-
-    fn add_to(&self, sums: &mut BTreeMap<Subject, u64>) {
-        for subject in self.syns.keys().chain(self.accepted.keys().filter(|at| !self.syns.contains_key(at))) {
-            *sums.entry(subject.clone()).or_default() += self.at(subject);
-        }
-    }
 }
 
 #[cfg(test)]
