@@ -291,16 +291,16 @@ impl Ledger {
             self.series.entry((sample.signal, subject.clone())).or_insert_with(|| Series::new(sample.tier));
         series.generator |= sample.generator;
         series.pid = series.pid.or(sample.subject.pid);
-        if events == 0 || ended {
+        if events == 0 {
             return None;
         }
-        if started {
+        if started && !ended {
             series.in_run += events;
             series.peak = series.peak.max(sample.peak);
             series.limit = sample.limit.or(series.limit);
             series.last_ns = sample.last_ns.or(series.last_ns);
             series.first_ns = series.first_ns.or(sample.first_ns.map(|_| first.hi_ns));
-        } else {
+        } else if !started {
             series.in_pre_roll += events;
         }
         Some(Increment {
