@@ -39,8 +39,7 @@ impl Socket {
         let folder = own_folder();
         make_private(&folder)?;
         let path = folder.join(format!("{}.sock", std::process::id()));
-        // One that an earlier process of this id left behind.
-        let _ = std::fs::remove_file(&path);
+        sweep(&folder, &path);
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         if let Some(caller) = command::sudo_caller() {
@@ -63,6 +62,27 @@ impl Socket {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Removes what observers that were killed have left behind, one of our own process id included.
+fn sweep(folder: &Path, own: &Path) {
+    for path in sockets(folder) {
+        let pid = path.file_stem().and_then(|stem| stem.to_str());
+        let is_gone = pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if path == own || is_gone {
+            // Another observer may be sweeping as well.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// The sockets in a folder; none where there is no such folder.
+fn sockets(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .collect()
 }
 
 /// Acknowledges each mark; a client that says nothing sensible is told so.
@@ -125,13 +145,8 @@ pub(super) fn tell(name: &str) -> Result<()> {
     if let Some(socket) = std::env::var_os(SOCKET_VARIABLE) {
         return send(Path::new(&socket), &name);
     }
-    let sockets: Vec<PathBuf> = [own_folder(), PathBuf::from(ROOT_FOLDER)]
-        .into_iter()
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
-        .collect();
+    let folders = std::collections::BTreeSet::from([own_folder(), PathBuf::from(ROOT_FOLDER)]);
+    let sockets: Vec<PathBuf> = folders.iter().flat_map(|folder| sockets(folder)).collect();
     let told = sockets.iter().filter(|socket| send(socket, &name).is_ok()).count();
     if told == 0 {
         bail!("no observer of yours is running; start one with `observer run`");
