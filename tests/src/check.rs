@@ -31,8 +31,6 @@ pub struct Expect {
     pub role: &'static str,
     /// The signals that decide its onset.
     pub deciding: &'static [&'static str],
-    /// Whether counters may be unable to tell which of several hits came first.
-    pub may_tie: bool,
 }
 
 /// Where the fault is; what is `None` is not compared.
@@ -85,19 +83,12 @@ impl Expect {
             return Ok(Ending::Skip(why));
         }
         ensure!(verdict.outcome == "hit", "outcome is {:?}, not \"hit\"", verdict.outcome);
-        match self.leading(verdict) {
+        match &verdict.first {
             Some(first) if first.fault_line == self.fault_line => self.check_hit(truth, first, verdict)?,
             Some(first) => bail!("first is {}, not {}: {}", first.fault_line, self.fault_line, first.because),
             None => bail!("nothing is first"),
         }
         Ok(Ending::Ok)
-    }
-
-    /// The first hit, or the one of this fault line that counters could not tell apart from it.
-    fn leading<'a>(&self, verdict: &'a Verdict) -> Option<&'a Hit> {
-        let ours = |hit: &&Hit| hit.fault_line == self.fault_line;
-        let tied = verdict.co_first.iter().find(ours).filter(|_| self.may_tie);
-        tied.filter(|hit| self.deciding_probe(hit, verdict).is_none()).or(verdict.first.as_ref())
     }
 
     /// The signal behind a hit that carries the kernel's own nanosecond, if there is one.

@@ -129,13 +129,14 @@ impl Engine {
         let increments = self.ledger.enter(frame);
         self.load.enter(frame, &increments);
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
+        let implied = self.in_time(implied);
         implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
         let mut update = Update::default();
         // After the load has ended, what happens is the teardown of the test, not the test; but what
         // happened before may be read, or follow from what is read, a little later.
         let afterthought = self.times.end_ns.is_none_or(|end_ns| frame.mono_ns <= end_ns + AFTERTHOUGHT_NS);
         if afterthought {
-            self.detect(frame.mono_ns, &self.in_time(increments), &self.in_time(implied), &mut update);
+            self.detect(frame.mono_ns, &self.in_time(increments), &implied, &mut update);
         }
         frame.marks.iter().for_each(|mark| self.end(mark));
         update

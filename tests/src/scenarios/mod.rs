@@ -83,11 +83,10 @@ const ACCEPT_QUEUE_OVERFLOW: Expect = Expect {
     fault_line: "accept_queue_overflow",
     role: "target",
     deciding: &["accept_overflow_syn", "accept_overflow_ack", "listen_overflow"],
-    may_tie: false,
 };
 
 const FD_SATURATION: Expect =
-    Expect { fault_line: "fd_saturation", role: "target", deciding: &["descriptor_limit"], may_tie: false };
+    Expect { fault_line: "fd_saturation", role: "target", deciding: &["descriptor_limit"] };
 
 /// A service that accepts a hundred connections a second and has room for nine to wait.
 fn slow_service() -> Serve {

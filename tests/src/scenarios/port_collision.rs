@@ -20,7 +20,7 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 const PORT_COLLISION: Expect =
-    Expect { fault_line: "port_collision", role: "generator", deciding: &["bind_collision"], may_tie: false };
+    Expect { fault_line: "port_collision", role: "generator", deciding: &["bind_collision"] };
 
 fn play(stage: &Stage) -> Result<Ending> {
     let service = stage.serve("service", Serve { hold: true, ..Serve::on(PORT) })?;

@@ -25,18 +25,10 @@ pub const BIND: Scenario = Scenario {
     play: bind,
 };
 
-const BY_CONNECT: Expect = Expect {
-    fault_line: "port_exhaustion",
-    role: "generator",
-    deciding: &["port_search_failed"],
-    may_tie: false,
-};
-const BY_BIND: Expect = Expect {
-    fault_line: "port_exhaustion",
-    role: "generator",
-    deciding: &["bind_exhausted"],
-    may_tie: false,
-};
+const BY_CONNECT: Expect =
+    Expect { fault_line: "port_exhaustion", role: "generator", deciding: &["port_search_failed"] };
+const BY_BIND: Expect =
+    Expect { fault_line: "port_exhaustion", role: "generator", deciding: &["bind_exhausted"] };
 /// Thirty-two ports.
 const RANGE: &str = "net/ipv4/ip_local_port_range=40000 40031";
 

@@ -27,12 +27,8 @@ pub const COOKIES: Scenario = Scenario {
     play: cookies,
 };
 
-const SYN_QUEUE_OVERFLOW: Expect = Expect {
-    fault_line: "syn_queue_overflow",
-    role: "target",
-    deciding: &["syn_queue_drop"],
-    may_tie: false,
-};
+const SYN_QUEUE_OVERFLOW: Expect =
+    Expect { fault_line: "syn_queue_overflow", role: "target", deciding: &["syn_queue_drop"] };
 const BACKLOG: u16 = 8;
 const SYNS_PER_VOLLEY: u32 = 40;
 const VOLLEYS: u32 = 6;

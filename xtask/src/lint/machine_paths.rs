@@ -22,7 +22,7 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The lines with such a path, and how it starts. `$base/work/` and `a/home/` are none.
+/// The lines with such a path, and how it starts. A folder of that name inside another path is none.
 fn found(text: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
