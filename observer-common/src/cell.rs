@@ -7,6 +7,9 @@ pub mod key_flags {
     /// Counted by the tracepoint fallback of a signal that a trampoline may count as well;
     /// user space reads one of the two.
     pub const FALLBACK: u16 = 2;
+    /// Of a signal of [`SubjectKind::Peer`](crate::SubjectKind::Peer): address and port are those of the
+    /// listener that accepted the connection, not of the destination.
+    pub const ACCEPTED: u16 = 4;
 }
 
 /// Who and what a [`Cell`] counts. Fields that the signal's subject does not have are zero.
@@ -27,8 +30,8 @@ pub struct Key {
     pub port: u16,
     /// See [`key_flags`].
     pub flags: u16,
-    /// Keeps the key free of implicit padding; always zero.
-    pub reserved: u16,
+    /// The kernel's number of the reason, which user space names from BTF; 0 where the signal has none.
+    pub reason: u16,
 }
 
 /// What one CPU has counted for one [`Key`] since the probes were loaded.

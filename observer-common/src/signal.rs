@@ -11,6 +11,15 @@ pub enum SubjectKind {
     Process,
     /// A whole network namespace.
     Namespace,
+    /// One end of a connection: the listener that accepted it, or the destination that it connects to; the
+    /// namespace alone where the side is not known. See [`key_flags::ACCEPTED`](crate::key_flags::ACCEPTED).
+    Peer,
+    /// A cgroup of the cpu controller (its own hierarchy on cgroup v1).
+    CpuCgroup,
+    /// A cgroup of the memory controller (its own hierarchy on cgroup v1).
+    MemoryCgroup,
+    /// The whole host.
+    Host,
 }
 
 /// Defines the enum, its names and its order in one place.
@@ -78,6 +87,72 @@ signals! {
     DescriptorLimit = "descriptor_limit", Process;
     /// A process was refused a file because the host's table was full (ENFILE).
     FileTableFull = "file_table_full", Process;
+    /// A connection entered TIME_WAIT: at its destination on the connecting side, else in its namespace.
+    TimeWaitEntered = "time_wait_entered", Destination;
+    /// A socket left TIME_WAIT: after its time, because its port was reused, or with its namespace.
+    TimeWaitExited = "time_wait_exited", Namespace;
+    /// A connection was closed without TIME_WAIT because there were tcp_max_tw_buckets of them
+    /// (TcpExt TCPTimeWaitOverflow).
+    TimeWaitOverflow = "time_wait_overflow", Namespace;
+    /// A packet was dropped because the connection tracking table was full.
+    ConntrackDrop = "conntrack_drop", Namespace;
+    /// An unassured entry was evicted from a full connection tracking table to make room.
+    ConntrackEarlyDrop = "conntrack_early_drop", Namespace;
+    /// A SYN was sent again.
+    RetransmitSyn = "retransmit_syn", Destination;
+    /// A SYN-ACK was sent again.
+    RetransmitSynAck = "retransmit_syn_ack", Listener;
+    /// A segment was sent again because later ones were acknowledged (fast retransmit).
+    RetransmitFast = "retransmit_fast", Peer;
+    /// A segment was sent again because no acknowledgement came in time (RTO).
+    RetransmitTimeout = "retransmit_timeout", Peer;
+    /// The last segment was sent again to ask for an acknowledgement (tail loss probe).
+    RetransmitProbe = "retransmit_probe", Peer;
+    /// TCP segments sent, retransmitted ones left out (Tcp OutSegs): what loss is measured against.
+    SegmentsSent = "segments_sent", Namespace;
+    /// The kernel's own count of retransmitted segments (Tcp RetransSegs).
+    SegmentsRetransmitted = "segments_retransmitted", Namespace;
+    /// A reset was sent on a connection, or (kernel's counter OutRsts) at all; with the reason where the
+    /// kernel has one.
+    ResetSent = "reset_sent", Peer;
+    /// A reset arrived on a connection that was established.
+    ResetReceived = "reset_received", Peer;
+    /// A SYN to a port on which nobody listens was answered with a reset.
+    SynRefused = "syn_refused", Listener;
+    /// A connect was answered with a reset (ECONNREFUSED).
+    ConnectRefused = "connect_refused", Destination;
+    /// A connect was given up by the kernel after its last SYN (ETIMEDOUT).
+    ConnectTimedOut = "connect_timed_out", Destination;
+    /// A connect was given up by its process after the SYN had been sent again at least once.
+    ConnectAbandoned = "connect_abandoned", Destination;
+    /// A process was killed because memory ran out; the process is the victim.
+    OomKill = "oom_kill", MemoryCgroup;
+    /// Memory had to be reclaimed because the cgroup was at memory.max (v1: limit_in_bytes).
+    MemoryMax = "memory_max", MemoryCgroup;
+    /// Memory had to be reclaimed because the cgroup was above memory.high.
+    MemoryHigh = "memory_high", MemoryCgroup;
+    /// A process had to reclaim memory of its own cgroup before it went on.
+    MemoryReclaim = "memory_reclaim", MemoryCgroup;
+    /// A CPU's run queue of a cgroup was stopped because the quota of the period was used up.
+    CpuThrottle = "cpu_throttle", CpuCgroup;
+    /// Periods of a cgroup's CPU quota in which some run queue was stopped (nr_throttled).
+    CpuThrottledPeriods = "cpu_throttled_periods", CpuCgroup;
+    /// Periods of a cgroup's CPU quota that have elapsed while it ran (nr_periods).
+    CpuPeriods = "cpu_periods", CpuCgroup;
+    /// Microseconds for which run queues of a cgroup were stopped, summed over CPUs.
+    CpuThrottledTime = "cpu_throttled_us", CpuCgroup;
+    /// A packet was dropped; with the reason where the kernel has one.
+    PacketDropped = "packet_dropped", Namespace;
+    /// A packet was dropped because a CPU's input backlog was full (softnet_stat, second column).
+    SoftnetDrop = "softnet_drop", Host;
+    /// Packet processing of a CPU ran out of budget or time (softnet_stat, third column).
+    SoftnetSqueeze = "softnet_squeeze", Host;
+    /// Microseconds in which some task waited for a CPU (PSI).
+    CpuPressure = "cpu_pressure_us", Host;
+    /// Microseconds in which some task waited for memory (PSI).
+    MemoryPressure = "memory_pressure_us", Host;
+    /// Microseconds in which some task waited for block I/O (PSI).
+    IoPressure = "io_pressure_us", Host;
 }
 
 impl Signal {

@@ -109,7 +109,7 @@ impl Sock {
             signal: signal as u16,
             port,
             flags: 0,
-            reserved: 0,
+            reason: 0,
         }
     }
 }

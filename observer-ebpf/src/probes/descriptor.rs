@@ -58,6 +58,6 @@ fn refused(signal: Signal, flags: u16) -> Key {
         signal: signal as u16,
         port: 0,
         flags,
-        reserved: 0,
+        reason: 0,
     })
 }

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use observer_common::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::subject::Subject;
+use super::subject::{Controller, Subject};
 
 /// Version of the frame and of the recording's tables. A reader refuses any other.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// How a signal is had on this kernel, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub struct SignalSample {
     pub tier: Tier,
     /// Where.
     pub subject: Subject,
+    /// Why, by the kernel's own name (`TCP_ABORT_ON_CLOSE`), where it has one. Each reason counts by itself.
+    pub reason: Option<String>,
     /// Whether the kernel saw it happen in a process of the observed command's tree.
     pub generator: bool,
     /// Occurrences so far. The origin is arbitrary (boot, or the start of the probes): use deltas.
@@ -98,6 +100,13 @@ pub enum Resource {
     Orphans,
     /// Pages of TCP memory of the host against the upper bound of net.ipv4.tcp_mem.
     TcpMemory,
+    /// Of the [`Resource::EphemeralPorts`] towards one (source, destination, port), those in TIME_WAIT; no
+    /// limit.
+    TimeWaitPorts,
+    /// Tracked connections of a network namespace against nf_conntrack_max.
+    Conntrack,
+    /// Bytes of memory of a cgroup against memory.max (v1: memory.limit_in_bytes).
+    Memory,
 }
 
 impl Resource {
@@ -112,6 +121,9 @@ impl Resource {
         Self::Connections,
         Self::Orphans,
         Self::TcpMemory,
+        Self::TimeWaitPorts,
+        Self::Conntrack,
+        Self::Memory,
     ];
 
     /// The stable name used in recordings, JSON and metrics.
@@ -126,6 +138,9 @@ impl Resource {
             Self::Connections => "connections",
             Self::Orphans => "orphans",
             Self::TcpMemory => "tcp_memory",
+            Self::TimeWaitPorts => "time_wait_ports",
+            Self::Conntrack => "conntrack",
+            Self::Memory => "memory",
         }
     }
 }
@@ -178,12 +193,50 @@ pub enum Fact {
         /// The process.
         pid: u32,
     },
-    /// The path of a cgroup, as below the root of the cgroup2 file system.
+    /// The path of a cgroup, as below the root of its hierarchy.
     CgroupPath {
         /// Id of the cgroup.
         id: u64,
+        /// The controller whose hierarchy it is in; `None` for the cgroup2 hierarchy. Where a controller is on
+        /// cgroup2, its cgroups are told under both.
+        controller: Option<Controller>,
         /// Its path, beginning with `/`.
         path: String,
+    },
+    /// The cgroup of a process that matters, under a controller. (Where the controller is on cgroup2, the
+    /// nearest one that has it enabled.)
+    ProcessCgroup {
+        /// The process.
+        pid: u32,
+        /// The controller.
+        controller: Controller,
+        /// Id of the cgroup.
+        cgroup: u64,
+    },
+    /// A line of the kernel's log that belongs to a fault line. The kernel limits their rate: that there is
+    /// one means something, how many there are does not.
+    KernelLog {
+        /// CLOCK_MONOTONIC of it.
+        at_ns: u64,
+        /// What it is about.
+        about: LogTopic,
+        /// The line.
+        text: String,
+    },
+    /// What the kernel's log says of an OOM kill.
+    OomVictim {
+        /// CLOCK_MONOTONIC of the line.
+        at_ns: u64,
+        /// The process that was killed.
+        pid: u32,
+        /// Its command name.
+        comm: String,
+        /// `CONSTRAINT_MEMCG`, `CONSTRAINT_NONE`, ...
+        constraint: String,
+        /// Path of the cgroup whose limit it was; `None` where the whole host was out of memory.
+        limit_owner: Option<String>,
+        /// Path of the victim's cgroup.
+        cgroup: Option<String>,
     },
     /// A sysctl or limit in force.
     Limit {
@@ -194,6 +247,48 @@ pub enum Fact {
         /// Where it holds: `host`, `netns 4026531840`, `pid 17 (nginx)`.
         place: String,
     },
+}
+
+/// What a line of the kernel's log is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTopic {
+    /// `nf_conntrack: table full, dropping packet`.
+    ConntrackFull,
+    /// `Possible SYN flooding on port ...`.
+    SynFlooding,
+    /// `Out of memory: Killed process ...`, of a cgroup or of the whole host.
+    OutOfMemory,
+    /// `TCP: out of memory`, `too many orphaned sockets`.
+    SocketMemory,
+    /// `time wait bucket table overflow` (5.x and older).
+    TimeWaitOverflow,
+    /// `VFS: file-max limit ... reached`.
+    FileTable,
+}
+
+impl LogTopic {
+    /// Every topic.
+    pub const ALL: &'static [Self] = &[
+        Self::ConntrackFull,
+        Self::SynFlooding,
+        Self::OutOfMemory,
+        Self::SocketMemory,
+        Self::TimeWaitOverflow,
+        Self::FileTable,
+    ];
+
+    /// The stable name used in recordings and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConntrackFull => "conntrack_full",
+            Self::SynFlooding => "syn_flooding",
+            Self::OutOfMemory => "out_of_memory",
+            Self::SocketMemory => "socket_memory",
+            Self::TimeWaitOverflow => "time_wait_overflow",
+            Self::FileTable => "file_table",
+        }
+    }
 }
 
 /// What happened to the run itself.

@@ -8,8 +8,8 @@ use std::{
 use observer_common::{Signal, SubjectKind};
 
 use super::{
-    frame::{Fact, Frame, Resource, SignalSample, Tier, UsageSample},
-    subject::Subject,
+    frame::{Fact, Frame, LogTopic, Resource, SignalSample, Tier, UsageSample},
+    subject::{Controller, Subject},
     verdict::Limit,
 };
 
@@ -62,6 +62,8 @@ pub struct Series {
     pub peak: Option<u64>,
     /// The limit in force at the latest occurrence.
     pub limit: Option<u64>,
+    /// Occurrences since the run began by the kernel's reason, where it has one.
+    pub reasons: BTreeMap<String, u64>,
 }
 
 impl Series {
@@ -76,6 +78,7 @@ impl Series {
             last_ns: None,
             peak: None,
             limit: None,
+            reasons: BTreeMap::new(),
         }
     }
 }
@@ -109,6 +112,30 @@ pub struct Process {
     pub generator: bool,
 }
 
+/// A line of the kernel's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// CLOCK_MONOTONIC of it.
+    pub at_ns: u64,
+    /// What it is about.
+    pub about: LogTopic,
+    /// The line.
+    pub text: String,
+}
+
+/// What the kernel's log says of a process that it killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Its command name.
+    pub comm: String,
+    /// `CONSTRAINT_MEMCG`, `CONSTRAINT_NONE`, ...
+    pub constraint: String,
+    /// Path of the cgroup whose limit it was; `None` where the whole host was out of memory.
+    pub limit_owner: Option<String>,
+    /// Path of the victim's cgroup.
+    pub cgroup: Option<String>,
+}
+
 /// The account. All maps are ordered, so that the same frames give the same bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -123,7 +150,13 @@ pub struct Ledger {
     /// Cgroup of each listener and process, where a probe or sock_diag told it.
     pub cgroups: BTreeMap<Subject, u64>,
     /// Paths of cgroups.
-    pub cgroup_paths: BTreeMap<u64, String>,
+    pub cgroup_paths: BTreeMap<(Option<Controller>, u64), String>,
+    /// Cgroups of processes under a controller.
+    pub process_cgroups: BTreeMap<(u32, Controller), u64>,
+    /// What the kernel's log said, oldest first.
+    pub log: Vec<LogLine>,
+    /// What the kernel's log said of OOM kills, by victim.
+    pub victims: BTreeMap<u32, Victim>,
     /// Every listener that was seen, by its own address.
     pub listeners: BTreeSet<(u32, SocketAddr)>,
     /// The listener behind each local address at which connections were accepted.
@@ -135,7 +168,7 @@ pub struct Ledger {
     /// Loss counts by reason.
     pub losses: BTreeMap<String, u64>,
     /// What each cell and counter read last.
-    cells: BTreeMap<(Signal, Subject, bool), Reading>,
+    cells: BTreeMap<(Signal, Subject, bool, Option<String>), Reading>,
     /// Whether the run has begun.
     started: bool,
     /// When the load ended.
@@ -242,8 +275,23 @@ impl Ledger {
             Fact::ListenerOwner { netns, listener, pid } => {
                 self.owners.entry((*netns, *listener)).or_default().insert(*pid);
             }
-            Fact::CgroupPath { id, path } => {
-                self.cgroup_paths.insert(*id, path.clone());
+            Fact::CgroupPath { id, controller, path } => {
+                self.cgroup_paths.insert((*controller, *id), path.clone());
+            }
+            Fact::ProcessCgroup { pid, controller, cgroup } => {
+                self.process_cgroups.insert((*pid, *controller), *cgroup);
+            }
+            Fact::KernelLog { at_ns, about, text } => {
+                self.log.push(LogLine { at_ns: *at_ns, about: *about, text: text.clone() });
+            }
+            Fact::OomVictim { at_ns: _, pid, comm, constraint, limit_owner, cgroup } => {
+                let victim = Victim {
+                    comm: comm.clone(),
+                    constraint: constraint.clone(),
+                    limit_owner: limit_owner.clone(),
+                    cgroup: cgroup.clone(),
+                };
+                self.victims.insert(*pid, victim);
             }
             Fact::Limit { name, value, place } => {
                 let limit = Limit { name: name.clone(), value: value.clone(), place: place.clone() };
@@ -296,6 +344,9 @@ impl Ledger {
         }
         if started && !ended {
             series.in_run += events;
+            if let Some(reason) = &sample.reason {
+                *series.reasons.entry(reason.clone()).or_default() += events;
+            }
             series.peak = series.peak.max(sample.peak);
             series.limit = sample.limit.or(series.limit);
             series.last_ns = sample.last_ns.or(series.last_ns);
@@ -318,7 +369,7 @@ impl Ledger {
     /// identity (the addresses of one listener, the processes of one destination).
     fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
         let now = Reading { count: sample.count, last_ns: sample.last_ns };
-        let key = (sample.signal, sample.subject.clone(), sample.generator);
+        let key = (sample.signal, sample.subject.clone(), sample.generator, sample.reason.clone());
         match self.cells.insert(key, now) {
             Some(before) => before,
             // Probes count from zero when they are loaded; a counter's first read is its origin.

@@ -174,7 +174,7 @@ fn is_named_process(ledger: &Ledger, target: &Target, pid: u32) -> bool {
 }
 
 fn is_in_cgroup(ledger: &Ledger, target: &Target, cgroup: Option<u64>) -> bool {
-    let Some(path) = cgroup.and_then(|id| ledger.cgroup_paths.get(&id)) else { return false };
+    let Some(path) = cgroup.and_then(|id| ledger.cgroup_paths.get(&(None, id))) else { return false };
     match target {
         Target::Cgroup(ancestor) => is_below(path, ancestor),
         Target::Container(id) => container_id(path).is_some_and(|found| found.starts_with(id.as_str())),

@@ -13,7 +13,7 @@ use observer_common::{Cell, Event, Key, Signal, SubjectKind, key_flags};
 use super::{Kernel, KernelError};
 use crate::core::{
     frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
-    subject::Subject,
+    subject::{Controller, Subject},
 };
 
 /// Reads the maps of a loaded [`Kernel`] and keeps what it last read, so that a frame holds only
@@ -132,6 +132,7 @@ fn sample(key: &Key, cell: &Cell, tier: Tier, read_ns: u64, since_ns: u64) -> Op
         signal,
         tier,
         subject: subject(key, signal.subject_kind()),
+        reason: None,
         generator: key.flags & key_flags::GENERATOR != 0,
         count: cell.count,
         first_ns: Some(cell.first_ns),
@@ -145,12 +146,21 @@ fn sample(key: &Key, cell: &Cell, tier: Tier, read_ns: u64, since_ns: u64) -> Op
 
 fn subject(key: &Key, kind: SubjectKind) -> Subject {
     let address = SocketAddr::new(unmapped(key.address), key.port);
+    let accepted = key.flags & key_flags::ACCEPTED != 0;
+    let at_listener = kind == SubjectKind::Listener || (kind == SubjectKind::Peer && accepted);
+    // Neither has port 0 where the probe knew it; a bind to port 0 has no address that matters.
+    let at_destination = matches!(kind, SubjectKind::Destination | SubjectKind::Peer) && key.port != 0;
     Subject {
         netns: (key.netns != 0).then_some(key.netns),
-        listener: (kind == SubjectKind::Listener).then_some(address),
-        destination: (kind == SubjectKind::Destination).then_some(address),
+        listener: at_listener.then_some(address),
+        destination: (at_destination && !at_listener).then_some(address),
         source: None,
         cgroup: (key.cgroup != 0).then_some(key.cgroup),
+        controller: match kind {
+            SubjectKind::CpuCgroup => Some(Controller::Cpu),
+            SubjectKind::MemoryCgroup => Some(Controller::Memory),
+            _ => None,
+        },
         pid: (key.pid != 0).then_some(key.pid),
     }
 }

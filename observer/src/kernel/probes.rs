@@ -213,7 +213,39 @@ pub fn counter(signal: Signal) -> Option<&'static str> {
         Signal::AcceptEnqueued => "sock_diag queue depth",
         Signal::DescriptorLimit => "descriptors of the process at RLIMIT_NOFILE",
         Signal::FileTableFull => "fs.file-nr at fs.file-max",
-        Signal::SynArrival
+        Signal::TimeWaitOverflow => "TcpExt TCPTimeWaitOverflow",
+        Signal::ConntrackDrop => "nf_conntrack statistics, drop",
+        Signal::ConntrackEarlyDrop => "nf_conntrack statistics, early_drop",
+        Signal::SegmentsSent => "Tcp OutSegs",
+        Signal::SegmentsRetransmitted => "Tcp RetransSegs",
+        Signal::ResetSent => "Tcp OutRsts",
+        Signal::OomKill => "memory.events oom_kill (v1: memory.oom_control)",
+        Signal::MemoryMax => "memory.events max (v1: memory.failcnt)",
+        Signal::MemoryHigh => "memory.events high",
+        Signal::CpuThrottledPeriods => "cpu.stat nr_throttled",
+        Signal::CpuPeriods => "cpu.stat nr_periods",
+        Signal::CpuThrottledTime => "cpu.stat throttled_usec (v1: throttled_time)",
+        Signal::SoftnetDrop => "softnet_stat, second column",
+        Signal::SoftnetSqueeze => "softnet_stat, third column",
+        Signal::CpuPressure => "/proc/pressure/cpu",
+        Signal::MemoryPressure => "/proc/pressure/memory",
+        Signal::IoPressure => "/proc/pressure/io",
+        Signal::TimeWaitEntered
+        | Signal::TimeWaitExited
+        | Signal::RetransmitSyn
+        | Signal::RetransmitSynAck
+        | Signal::RetransmitFast
+        | Signal::RetransmitTimeout
+        | Signal::RetransmitProbe
+        | Signal::ResetReceived
+        | Signal::SynRefused
+        | Signal::ConnectRefused
+        | Signal::ConnectTimedOut
+        | Signal::ConnectAbandoned
+        | Signal::MemoryReclaim
+        | Signal::CpuThrottle
+        | Signal::PacketDropped
+        | Signal::SynArrival
         | Signal::AcceptedClosed
         | Signal::ConnectionOpened
         | Signal::OpenedClosed

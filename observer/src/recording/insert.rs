@@ -6,7 +6,7 @@ use rusqlite::{Connection, ToSql, params};
 
 use crate::core::{
     frame::{Fact, Loss, Mark, PhaseSource, RunHeader, SignalSample, SourceStatus, UsageSample},
-    subject::Subject,
+    subject::{Controller, Subject},
 };
 
 /// Why a row was not written.
@@ -75,10 +75,10 @@ pub(super) fn header(connection: &Connection, header: &RunHeader, checksum: i64)
 }
 
 pub(super) fn subject(connection: &Connection, id: i64, subject: &Subject) -> Inserted {
-    let Subject { netns, listener, destination, source, cgroup, pid } = subject;
+    let Subject { netns, listener, destination, source, cgroup, controller, pid } = subject;
     insert(
         connection,
-        "INSERT INTO subject VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO subject VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             id,
             netns,
@@ -86,6 +86,7 @@ pub(super) fn subject(connection: &Connection, id: i64, subject: &Subject) -> In
             destination.map(|it| address("destination", it)).transpose()?,
             source.map(|it| it.to_string()),
             maybe("cgroup", *cgroup)?,
+            controller.map(Controller::name),
             pid,
         ],
     )
@@ -99,13 +100,14 @@ pub(super) fn signal(
 ) -> Inserted {
     insert(
         connection,
-        "INSERT INTO signal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO signal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             seq,
             n,
             sample.signal.name(),
             sample.tier.name(),
             subject,
+            sample.reason,
             sample.generator,
             int("count", sample.count)?,
             maybe("first_ns", sample.first_ns)?,
@@ -154,10 +156,26 @@ pub(super) fn fact(connection: &Connection, (seq, n): (i64, i64), fact: &Fact) -
             "INSERT INTO fact (seq, n, kind, netns, listener, pid) VALUES (?, ?, 'listener_owner', ?, ?, ?)",
             params![seq, n, netns, address("listener", *listener)?, pid],
         ),
-        Fact::CgroupPath { id, path } => insert(
+        Fact::CgroupPath { id, controller, path } => insert(
             connection,
-            "INSERT INTO fact (seq, n, kind, cgroup, path) VALUES (?, ?, 'cgroup_path', ?, ?)",
-            params![seq, n, int("cgroup", *id)?, path],
+            "INSERT INTO fact (seq, n, kind, cgroup, controller, path) VALUES (?, ?, 'cgroup_path', ?, ?, ?)",
+            params![seq, n, int("cgroup", *id)?, controller.map(Controller::name), path],
+        ),
+        Fact::ProcessCgroup { pid, controller, cgroup } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, pid, controller, cgroup) VALUES (?, ?, 'process_cgroup', ?, ?, ?)",
+            params![seq, n, pid, controller.name(), int("cgroup", *cgroup)?],
+        ),
+        Fact::KernelLog { at_ns, about, text } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, at_ns, name, value) VALUES (?, ?, 'kernel_log', ?, ?, ?)",
+            params![seq, n, int("at_ns", *at_ns)?, about.name(), text],
+        ),
+        Fact::OomVictim { at_ns, pid, comm, constraint, limit_owner, cgroup } => insert(
+            connection,
+            "INSERT INTO fact (seq, n, kind, at_ns, pid, comm, name, place, path)
+             VALUES (?, ?, 'oom_victim', ?, ?, ?, ?, ?, ?)",
+            params![seq, n, int("at_ns", *at_ns)?, pid, comm, constraint, limit_owner, cgroup],
         ),
         Fact::Limit { name, value, place } => insert(
             connection,

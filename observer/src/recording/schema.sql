@@ -1,4 +1,4 @@
--- The tables of a recording, schema version 1. docs/recording.md explains them.
+-- The tables of a recording, schema version 2. docs/recording.md explains them.
 -- Every instant (`*_ns`) is in nanoseconds of CLOCK_MONOTONIC, unless it is called `real_ns`.
 -- `seq` is the frame in which a row was written, `n` its place within that frame.
 
@@ -28,6 +28,7 @@ CREATE TABLE subject (
     destination TEXT,
     source      TEXT,
     cgroup      INTEGER,
+    controller  TEXT,  -- cpu, memory: the hierarchy of that cgroup id
     pid         INTEGER
 );
 
@@ -44,6 +45,7 @@ CREATE TABLE signal (
     signal      TEXT    NOT NULL,
     tier        TEXT    NOT NULL,
     subject     INTEGER NOT NULL,
+    reason      TEXT,
     generator   INTEGER NOT NULL,
     count       INTEGER NOT NULL,
     first_ns    INTEGER,
@@ -71,7 +73,7 @@ CREATE TABLE usage (
 CREATE TABLE fact (
     seq       INTEGER NOT NULL,
     n         INTEGER NOT NULL,
-    kind      TEXT    NOT NULL,  -- process, listener_owner, cgroup_path, limit
+    kind      TEXT    NOT NULL,  -- process, listener_owner, cgroup_path, process_cgroup, limit, kernel_log, oom_victim
     pid       INTEGER,
     parent    INTEGER,
     comm      TEXT,
@@ -83,6 +85,8 @@ CREATE TABLE fact (
     name      TEXT,
     value     TEXT,
     place     TEXT,
+    controller TEXT,
+    at_ns     INTEGER,
     PRIMARY KEY (seq, n)
 ) WITHOUT ROWID;
 
@@ -145,7 +149,7 @@ SELECT
         WHEN s.destination IS NOT NULL THEN coalesce(s.source || ' -> ', '') || s.destination
         WHEN s.pid IS NOT NULL THEN coalesce(p.comm || ' ', '') || '(pid ' || s.pid || ')'
         WHEN s.cgroup IS NOT NULL THEN 'cgroup ' || coalesce(
-            (SELECT path FROM fact WHERE kind = 'cgroup_path' AND cgroup = s.cgroup LIMIT 1), s.cgroup)
+            (SELECT path FROM fact WHERE kind = 'cgroup_path' AND cgroup = s.cgroup AND controller IS s.controller LIMIT 1), s.cgroup)
         WHEN s.netns IS NOT NULL THEN 'netns ' || s.netns
         ELSE 'host'
     END AS place,
@@ -155,11 +159,11 @@ FROM subject s LEFT JOIN process p ON p.pid = s.pid;
 CREATE VIEW signal_rate AS
 SELECT
     round((d.read_ns - origin.mono_ns) / 1e9, 3) AS seconds,
-    d.signal, place.place, d.tier, d.generator, d.count, d.delta,
+    d.signal, d.reason, place.place, d.tier, d.generator, d.count, d.delta,
     CASE WHEN d.read_ns > d.since_ns THEN round(d.delta * 1e9 / (d.read_ns - d.since_ns), 1) END AS rate_per_s,
     d.peak, d.limit_value
 FROM (
-    SELECT *, count - lag(count) OVER (PARTITION BY signal, tier, subject, generator ORDER BY seq, n) AS delta
+    SELECT *, count - lag(count) OVER (PARTITION BY signal, tier, subject, reason, generator ORDER BY seq, n) AS delta
     FROM signal
 ) d
 JOIN place ON place.subject = d.subject, origin

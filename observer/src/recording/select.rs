@@ -14,7 +14,7 @@ use serde::{
 
 use crate::core::{
     frame::{Fact, Frame, Loss, Mark, RunHeader, SignalSample, SourceStatus, UsageSample},
-    subject::Subject,
+    subject::{Controller, Subject},
 };
 
 /// A number that was unsigned when it was written.
@@ -140,6 +140,7 @@ fn signal(
         signal: Signal::from_name(&name).ok_or_else(|| wrong(format_args!("unknown signal `{name}`")))?,
         tier: named(&row.get::<_, String>("tier")?)?,
         subject: subject(connection, subjects, row.get("subject")?)?,
+        reason: row.get("reason")?,
         generator: truth(row, "generator")?,
         count: unsigned(row, "count")?,
         first_ns: maybe(row, "first_ns")?,
@@ -182,10 +183,36 @@ fn fact(row: &Row<'_>) -> rusqlite::Result<Fact> {
             listener: parsed(row, "listener")?.ok_or_else(|| wrong("a listener_owner without listener"))?,
             pid: row.get("pid")?,
         },
-        "cgroup_path" => Fact::CgroupPath { id: unsigned(row, "cgroup")?, path: row.get("path")? },
+        "cgroup_path" => Fact::CgroupPath {
+            id: unsigned(row, "cgroup")?,
+            controller: controller(row)?,
+            path: row.get("path")?,
+        },
+        "process_cgroup" => Fact::ProcessCgroup {
+            pid: row.get("pid")?,
+            controller: controller(row)?.ok_or_else(|| wrong("a process_cgroup without controller"))?,
+            cgroup: unsigned(row, "cgroup")?,
+        },
+        "kernel_log" => Fact::KernelLog {
+            at_ns: unsigned(row, "at_ns")?,
+            about: named(&row.get::<_, String>("name")?)?,
+            text: row.get("value")?,
+        },
+        "oom_victim" => Fact::OomVictim {
+            at_ns: unsigned(row, "at_ns")?,
+            pid: row.get("pid")?,
+            comm: row.get("comm")?,
+            constraint: row.get("name")?,
+            limit_owner: row.get("place")?,
+            cgroup: row.get("path")?,
+        },
         "limit" => Fact::Limit { name: row.get("name")?, value: row.get("value")?, place: row.get("place")? },
         other => return Err(wrong(format_args!("unknown fact `{other}`"))),
     })
+}
+
+fn controller(row: &Row<'_>) -> rusqlite::Result<Option<Controller>> {
+    row.get::<_, Option<String>>("controller")?.map(|name| named(&name)).transpose()
 }
 
 fn mark(row: &Row<'_>) -> rusqlite::Result<Mark> {
@@ -229,6 +256,7 @@ fn subject(
             destination: parsed(row, "destination")?,
             source: parsed(row, "source")?,
             cgroup: maybe(row, "cgroup")?,
+            controller: controller(row)?,
             pid: row.get("pid")?,
         })
     })?;

@@ -74,7 +74,7 @@ impl Source for Cgroups {
         let started_ns = clock();
         if let Some(mount) = world.cgroups.as_ref().filter(|_| !self.named.is_empty()) {
             for (id, path) in find(mount, &self.named) {
-                out.fact(Fact::CgroupPath { id, path });
+                out.fact(Fact::CgroupPath { id, controller: None, path });
             }
         }
         // What was not found has been removed already, or lies outside of what this mount shows.

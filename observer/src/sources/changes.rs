@@ -10,7 +10,7 @@ use observer_common::Signal;
 
 use crate::core::{
     frame::{Fact, Frame, Resource, SignalSample, Tier, UsageSample},
-    subject::Subject,
+    subject::{Controller, Subject},
 };
 
 /// The two instants that bracket one read of a file or one dump.
@@ -54,7 +54,10 @@ struct Gauge {
 enum FactKey {
     Process(u32),
     ListenerOwner(u32, std::net::SocketAddr, u32),
-    CgroupPath(u64),
+    CgroupPath(u64, Option<Controller>),
+    ProcessCgroup(u32, Controller),
+    /// What is told once and for all: a line of a log.
+    Event(u64, String),
     Limit(String, String),
 }
 
@@ -63,7 +66,10 @@ impl FactKey {
         match fact {
             Fact::Process { pid, .. } => Self::Process(*pid),
             Fact::ListenerOwner { netns, listener, pid } => Self::ListenerOwner(*netns, *listener, *pid),
-            Fact::CgroupPath { id, .. } => Self::CgroupPath(*id),
+            Fact::CgroupPath { id, controller, .. } => Self::CgroupPath(*id, *controller),
+            Fact::ProcessCgroup { pid, controller, .. } => Self::ProcessCgroup(*pid, *controller),
+            Fact::KernelLog { at_ns, text, .. } => Self::Event(*at_ns, text.clone()),
+            Fact::OomVictim { at_ns, pid, .. } => Self::Event(*at_ns, pid.to_string()),
             Fact::Limit { name, place, .. } => Self::Limit(name.clone(), place.clone()),
         }
     }
@@ -116,6 +122,7 @@ impl<'f> Samples<'f> {
             signal,
             tier: Tier::Counter,
             subject: subject.clone(),
+            reason: None,
             generator: false,
             count: counter.base.saturating_add(raw),
             first_ns: None,

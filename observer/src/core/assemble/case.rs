@@ -115,7 +115,7 @@ pub(super) fn describe(engine: &Engine, subject: &Subject) -> HitSubject {
         .cgroup
         .or_else(|| ledger.cgroups.get(subject).copied())
         .or_else(|| process.and_then(|process| process.cgroup));
-    let cgroup = cgroup_id.and_then(|id| ledger.cgroup_paths.get(&id)).cloned();
+    let cgroup = cgroup_id.and_then(|id| ledger.cgroup_paths.get(&(subject.controller, id))).cloned();
     HitSubject {
         listener: subject.listener,
         destination: subject.destination,

@@ -68,6 +68,7 @@ impl Story {
             signal,
             tier: tier.unwrap_or(Tier::Counter),
             subject,
+            reason: None,
             generator: signal == Signal::ConnectAttempt,
             count,
             first_ns: stamp,

@@ -52,6 +52,7 @@ fn frame(seq: u64) -> Frame {
         signal,
         tier: Tier::Trampoline,
         subject: Subject { cgroup: Some(77), ..place.clone() },
+        reason: None,
         generator: false,
         count,
         first_ns: Some(1_000_000_100),
@@ -89,7 +90,7 @@ fn frame(seq: u64) -> Frame {
                 generator: false,
             },
             Fact::ListenerOwner { netns: 4_026_531_840, listener, pid: 4711 },
-            Fact::CgroupPath { id: 77, path: "/system.slice/nginx.service".into() },
+            Fact::CgroupPath { id: 77, controller: None, path: "/system.slice/nginx.service".into() },
             Fact::Limit { name: "net.core.somaxconn".into(), value: "4096".into(), place: "host".into() },
         ];
         frame.marks = vec![

@@ -7,10 +7,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::core::{
     frame::{
-        Fact, Frame, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample,
+        Fact, Frame, LogTopic, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample,
         SourceStatus, Target, Tier, UsageSample,
     },
-    subject::Subject,
+    subject::{Controller, Subject},
 };
 
 /// A number that a recording holds.
@@ -49,15 +49,19 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 
 fn subject() -> impl Strategy<Value = Subject> {
     let any_32 = || option::of(any::<u32>());
-    (any_32(), option::of(address()), option::of(address()), option::of(ip()), option::of(number()), any_32())
-        .prop_map(|(netns, listener, destination, source, cgroup, pid)| Subject {
+    let addresses = (option::of(address()), option::of(address()), option::of(ip()));
+    let controller = option::of(select(Controller::ALL));
+    (any_32(), addresses, option::of(number()), controller, any_32()).prop_map(
+        |(netns, (listener, destination, source), cgroup, controller, pid)| Subject {
             netns,
             listener,
             destination,
             source,
             cgroup,
+            controller,
             pid,
-        })
+        },
+    )
 }
 
 fn tier() -> impl Strategy<Value = Tier> {
@@ -70,13 +74,22 @@ fn phase_source() -> impl Strategy<Value = PhaseSource> {
 
 fn signal() -> impl Strategy<Value = SignalSample> {
     let maybe = || option::of(number());
-    let what = (select(Signal::ALL), tier(), subject(), any::<bool>(), number());
+    let what = (select(Signal::ALL), tier(), subject(), option::of(text()), any::<bool>(), number());
     (what, maybe(), maybe(), maybe(), maybe(), number(), number()).prop_map(
-        |((signal, tier, subject, generator, count), first_ns, last_ns, peak, limit, read_ns, since_ns)| {
+        |(
+            (signal, tier, subject, reason, generator, count),
+            first_ns,
+            last_ns,
+            peak,
+            limit,
+            read_ns,
+            since_ns,
+        )| {
             SignalSample {
                 signal,
                 tier,
                 subject,
+                reason,
                 generator,
                 count,
                 first_ns,
@@ -122,7 +135,25 @@ fn fact() -> impl Strategy<Value = Fact> {
             listener,
             pid
         }),
-        (number(), text()).prop_map(|(id, path)| Fact::CgroupPath { id, path }),
+        (number(), option::of(select(Controller::ALL)), text())
+            .prop_map(|(id, controller, path)| Fact::CgroupPath { id, controller, path }),
+        (any::<u32>(), select(Controller::ALL), number())
+            .prop_map(|(pid, controller, cgroup)| Fact::ProcessCgroup { pid, controller, cgroup }),
+        (number(), select(LogTopic::ALL), text()).prop_map(|(at_ns, about, text)| Fact::KernelLog {
+            at_ns,
+            about,
+            text
+        }),
+        (number(), any::<u32>(), text(), text(), option::of(text()), option::of(text())).prop_map(
+            |(at_ns, pid, comm, constraint, limit_owner, cgroup)| Fact::OomVictim {
+                at_ns,
+                pid,
+                comm,
+                constraint,
+                limit_owner,
+                cgroup
+            }
+        ),
         (text(), text(), text()).prop_map(|(name, value, place)| Fact::Limit { name, value, place }),
     ]
 }
