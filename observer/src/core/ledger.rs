@@ -8,7 +8,8 @@ use std::{
 use observer_common::{Signal, SubjectKind};
 
 use super::{
-    frame::{Fact, Frame, LogTopic, Resource, SignalSample, Tier, UsageSample},
+    frame::{Fact, Frame, LogTopic, Resource, SignalCoverage, SignalSample, Tier, UsageSample},
+    lines,
     subject::{Controller, Subject},
     verdict::Limit,
 };
@@ -139,7 +140,7 @@ pub struct Victim {
 /// The account. All maps are ordered, so that the same frames give the same bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Counts per signal and subject.
+    /// Counts per signal and subject, on the best tier that counts the signal.
     pub series: BTreeMap<(Signal, Subject), Series>,
     /// Usages per resource and subject.
     pub usages: BTreeMap<(Resource, Subject), Usage>,
@@ -167,6 +168,8 @@ pub struct Ledger {
     pub failing: BTreeMap<String, String>,
     /// Loss counts by reason.
     pub losses: BTreeMap<String, u64>,
+    /// Signals that probes count: the kernel's counters of them are not entered a second time.
+    probed: BTreeSet<Signal>,
     /// What each cell and counter read last.
     cells: BTreeMap<(Signal, Subject, bool, Option<String>), Reading>,
     /// Whether the run has begun.
@@ -183,6 +186,12 @@ struct Reading {
 }
 
 impl Ledger {
+    /// An empty account of signals that are had like this.
+    pub fn new(coverage: &[SignalCoverage]) -> Self {
+        let probed = coverage.iter().filter(|covered| covered.tier.is_probe()).map(|covered| covered.signal);
+        Self { probed: probed.collect(), ..Self::default() }
+    }
+
     /// The run begins: what was counted so far is the pre-roll.
     pub fn start(&mut self) {
         self.started = true;
@@ -330,17 +339,42 @@ impl Ledger {
             self.cgroups.insert(subject.clone(), cgroup);
         }
         let before = self.advance_cell(sample);
-        let events = sample.count.saturating_sub(before.count);
-        let first = first_event(sample, &before);
+        let increment = Increment {
+            signal: sample.signal,
+            tier: sample.tier,
+            generator: sample.generator,
+            events: sample.count.saturating_sub(before.count),
+            first: first_event(sample, &before),
+            last_ns: sample.last_ns.unwrap_or(sample.read_ns),
+            subject,
+        };
+        // What a probe counts at the same place, its counter counts again.
+        if sample.tier.is_probe() || !self.is_counted_twice(&increment) {
+            self.enter_series(sample, &increment);
+        }
+        (increment.events > 0).then_some(increment)
+    }
+
+    fn is_counted_twice(&self, increment: &Increment) -> bool {
+        let Subject { netns, listener, destination, pid, .. } = &increment.subject;
+        let whole = listener.is_none() && destination.is_none() && (netns.is_some() || pid.is_none());
+        whole && self.probed.contains(&increment.signal)
+    }
+
+    fn enter_series(&mut self, sample: &SignalSample, increment: &Increment) {
+        let Increment { events, first, .. } = *increment;
         // What follows the end of the load is its teardown, and no evidence of what happened in it.
-        let ended = self.ended_ns.is_some_and(|ended_ns| first.lo_ns > ended_ns);
+        let ended = self.ended_ns.is_some_and(|ended_ns| first.lo_ns > ended_ns)
+            && !lines::outlasts_load(sample.signal);
         let started = self.started;
-        let series =
-            self.series.entry((sample.signal, subject.clone())).or_insert_with(|| Series::new(sample.tier));
+        let series = self
+            .series
+            .entry((sample.signal, increment.subject.clone()))
+            .or_insert_with(|| Series::new(sample.tier));
         series.generator |= sample.generator;
         series.pid = series.pid.or(sample.subject.pid);
         if events == 0 {
-            return None;
+            return;
         }
         if started && !ended {
             series.in_run += events;
@@ -349,20 +383,12 @@ impl Ledger {
             }
             series.peak = series.peak.max(sample.peak);
             series.limit = sample.limit.or(series.limit);
-            series.last_ns = sample.last_ns.or(series.last_ns);
-            series.first_ns = series.first_ns.or(sample.first_ns.map(|_| first.hi_ns));
+            series.last_ns = series.last_ns.max(sample.last_ns);
+            let first_ns = sample.first_ns.map(|_| first.hi_ns);
+            series.first_ns = [series.first_ns, first_ns].into_iter().flatten().min();
         } else if !started {
             series.in_pre_roll += events;
         }
-        Some(Increment {
-            signal: sample.signal,
-            tier: sample.tier,
-            subject,
-            generator: sample.generator,
-            events,
-            first,
-            last_ns: sample.last_ns.unwrap_or(sample.read_ns),
-        })
     }
 
     /// Follows one cell or counter, and returns what it read before. Several of them may share an

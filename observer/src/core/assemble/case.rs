@@ -40,6 +40,8 @@ pub(super) fn hit(
         arrived_per_s,
         accepted_per_s,
         inferred: watch.inferred,
+        subject: &watch.subject,
+        ledger: &engine.ledger,
     };
     Hit {
         fault_line: line.id().to_owned(),

@@ -1,49 +1,11 @@
-//! One tick, summed up: what arrived and what failed, per subject.
-
-use std::collections::BTreeMap;
-
-use observer_common::Signal;
+//! One tick, summed up: what failed, per line and subject.
 
 use crate::core::{
     detect::Policy,
     frame::Tier,
     ledger::{Bracket, Increment},
     lines::Failure,
-    subject::Subject,
 };
-
-/// Connections that arrived in a tick, per listener and per namespace.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    pub(super) syns: BTreeMap<Subject, u64>,
-    accepted: BTreeMap<Subject, u64>,
-}
-
-impl Arrivals {
-    pub(super) fn of(increments: &[Increment]) -> Self {
-        let mut arrivals = Self::default();
-        for increment in increments {
-            let map = match increment.signal {
-                Signal::SynArrival => &mut arrivals.syns,
-                Signal::ConnectionAccepted => &mut arrivals.accepted,
-                _ => continue,
-            };
-            *map.entry(increment.subject.clone()).or_default() += increment.events;
-        }
-        arrivals
-    }
-
-    pub(super) fn at(&self, subject: &Subject) -> u64 {
-        let or_accepted = || self.accepted.get(subject).copied();
-        self.syns.get(subject).copied().or_else(or_accepted).unwrap_or(0)
-    }
-
-    pub(super) fn add_to(&self, sums: &mut BTreeMap<Subject, u64>) {
-        for subject in self.syns.keys().chain(self.accepted.keys().filter(|at| !self.syns.contains_key(at))) {
-            *sums.entry(subject.clone()).or_default() += self.at(subject);
-        }
-    }
-}
 
 /// The failures of one line at one subject in one tick.
 #[derive(Clone, Copy, Debug)]

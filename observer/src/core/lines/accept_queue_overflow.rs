@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number, port_filter};
+use super::{Case, Exposure, Failure, FaultLine, in_namespace, number, port_filter};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -55,6 +55,10 @@ impl FaultLine for AcceptQueueOverflow {
 
     fn context(&self) -> &'static [Signal] {
         &[Signal::ListenDrop, Signal::SynArrival, Signal::AcceptEnqueued, Signal::ConnectionAccepted]
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Connections
     }
 
     fn resource(&self) -> Option<Resource> {

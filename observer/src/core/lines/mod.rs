@@ -13,7 +13,9 @@ use observer_common::Signal;
 use super::{
     chain::Edge,
     detect::Policy,
-    frame::{Resource, SignalCoverage, Tier},
+    frame::{LogTopic, Resource, SignalCoverage, Tier},
+    ledger::{Increment, Ledger},
+    subject::Subject,
     verdict::{Evidence, HitSubject, HitUsage, Kind},
 };
 
@@ -59,9 +61,33 @@ pub trait FaultLine: Sync {
     fn caused_by(&self) -> &'static [Edge] {
         &[]
     }
-    /// Whether a run that cannot see it can still be called clear.
+    /// Whether a run that cannot see it can still be called clear: symptoms do not break a host.
     fn optional(&self) -> bool {
+        self.kind() == Kind::Symptom
+    }
+    /// What its failures are measured against.
+    fn exposure(&self) -> Exposure {
+        Exposure::Time
+    }
+    /// Whether what was counted is a failure of this line at all.
+    fn is_failure(&self, _ledger: &Ledger, _increment: &Increment) -> bool {
+        true
+    }
+    /// Whether an onset at `subject` still means something, now that more is known.
+    fn stands(&self, _ledger: &Ledger, _subject: &Subject) -> bool {
+        true
+    }
+    /// Whether it is a hit only together with something that it led to.
+    fn needs_effect(&self) -> bool {
         false
+    }
+    /// Whether it matters even after the load has ended.
+    fn outlasts_load(&self) -> bool {
+        false
+    }
+    /// The lines of the kernel's log that speak of it.
+    fn log_topic(&self) -> Option<LogTopic> {
+        None
     }
     /// One plain sentence a person can act on.
     fn because(&self, case: &Case) -> String;
@@ -69,6 +95,28 @@ pub trait FaultLine: Sync {
     fn verify(&self, place: &HitSubject) -> Vec<String>;
     /// What to change, given who set the limit where that is known.
     fn remedy(&self, place: &HitSubject, usage: Option<&HitUsage>) -> Vec<String>;
+}
+
+/// What failures are measured against: what could have failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Connections: those that arrived at the listener, or were begun towards the destination.
+    Connections,
+    /// TCP segments that were sent in the network namespace.
+    Segments,
+    /// Periods of the cgroup's CPU quota.
+    Periods,
+    /// Seconds.
+    Time,
+}
+
+/// Whether a signal matters even after the load has ended.
+pub fn outlasts_load(signal: Signal) -> bool {
+    LINES.iter().any(|line| {
+        line.outlasts_load()
+            && (line.failures().iter().any(|failure| failure.signal == signal)
+                || line.context().contains(&signal))
+    })
 }
 
 /// A signal that is a failure of a line.
@@ -95,6 +143,24 @@ impl Failure {
         Self { signal, policy, instead_of: &[] }
     }
 
+    /// A segment that was lost: more than one in a hundred, for longer than one burst lasts.
+    pub const fn lost_segment(signal: Signal) -> Self {
+        let policy = Policy { floor_ratio: 0.01, threshold: 20.0, burst_cap: 10.0, is_share: true };
+        Self { signal, policy, instead_of: &[] }
+    }
+
+    /// A connection that was broken off: five of them, and more than one in a hundred.
+    pub const fn broken_connection(signal: Signal) -> Self {
+        let policy = Policy { floor_ratio: 0.01, threshold: 5.0, burst_cap: f64::INFINITY, is_share: true };
+        Self { signal, policy, instead_of: &[] }
+    }
+
+    /// A period of a quota in which the cgroup was stopped: a quarter of them or more, for about a second.
+    pub const fn throttled_period(signal: Signal) -> Self {
+        let policy = Policy { floor_ratio: 0.25, threshold: 5.0, burst_cap: f64::INFINITY, is_share: true };
+        Self { signal, policy, instead_of: &[] }
+    }
+
     /// The same, judged only where not all of `others` are counted by probes.
     pub const fn instead_of(self, others: &'static [Signal]) -> Self {
         Self { instead_of: others, ..self }
@@ -115,6 +181,10 @@ pub struct Case<'a> {
     pub accepted_per_s: Option<f64>,
     /// The failure itself was not seen, but follows from counters.
     pub inferred: bool,
+    /// Where, as the account knows it.
+    pub subject: &'a Subject,
+    /// The account of the run.
+    pub ledger: &'a Ledger,
 }
 
 impl Case<'_> {
