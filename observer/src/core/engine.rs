@@ -109,7 +109,7 @@ impl Engine {
             file_table: !probed(Signal::FileTableFull),
         };
         Self {
-            ledger: Ledger::new(&header.coverage),
+            ledger: Ledger::new(&header),
             header,
             load: LoadHistory::default(),
             watches: BTreeMap::new(),

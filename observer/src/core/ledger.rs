@@ -8,8 +8,9 @@ use std::{
 use observer_common::{Signal, SubjectKind};
 
 use super::{
-    frame::{Fact, Frame, LogTopic, Resource, SignalCoverage, SignalSample, Tier, UsageSample},
+    frame::{Fact, Frame, LogTopic, Resource, RunHeader, SignalSample, Tier, UsageSample},
     lines,
+    scope::is_below,
     subject::{Controller, Subject},
     verdict::Limit,
 };
@@ -168,6 +169,8 @@ pub struct Ledger {
     pub failing: BTreeMap<String, String>,
     /// Loss counts by reason.
     pub losses: BTreeMap<String, u64>,
+    /// The network namespace that observer runs in.
+    pub own_netns: Option<u32>,
     /// Signals that probes count: the kernel's counters of them are not entered a second time.
     probed: BTreeSet<Signal>,
     /// What each cell and counter read last.
@@ -186,10 +189,11 @@ struct Reading {
 }
 
 impl Ledger {
-    /// An empty account of signals that are had like this.
-    pub fn new(coverage: &[SignalCoverage]) -> Self {
-        let probed = coverage.iter().filter(|covered| covered.tier.is_probe()).map(|covered| covered.signal);
-        Self { probed: probed.collect(), ..Self::default() }
+    /// An empty account of a run.
+    pub fn new(header: &RunHeader) -> Self {
+        let probed =
+            header.coverage.iter().filter(|covered| covered.tier.is_probe()).map(|covered| covered.signal);
+        Self { own_netns: header.netns, probed: probed.collect(), ..Self::default() }
     }
 
     /// The run begins: what was counted so far is the pre-roll.
@@ -243,6 +247,45 @@ impl Ledger {
     /// The count of a signal at a subject since the run began; `None` where it was never seen.
     pub fn in_run(&self, signal: Signal, subject: &Subject) -> Option<u64> {
         self.series.get(&(signal, subject.clone())).map(|series| series.in_run)
+    }
+
+    /// The listener that a subject leads to: itself, or the one behind a destination, in whichever namespace
+    /// it lives.
+    pub fn listener_behind(&self, subject: &Subject) -> Option<(u32, SocketAddr)> {
+        let netns = subject.netns?;
+        if let Some(listener) = subject.listener {
+            return Some((netns, listener));
+        }
+        let to = subject.destination?;
+        let here = self.accepted_at.get(&(netns, to)).map(|listener| (netns, *listener));
+        let elsewhere = || {
+            let mut others = self.accepted_at.iter().filter(|((_, at), _)| *at == to);
+            others.next().map(|((netns, _), listener)| (*netns, *listener))
+        };
+        // A loopback address never leaves its namespace.
+        let accepted = here.or_else(|| elsewhere().filter(|_| !to.ip().is_loopback()));
+        accepted.or_else(|| {
+            let listener = self.listener_of(netns, to);
+            self.listeners.contains(&(netns, listener)).then_some((netns, listener))
+        })
+    }
+
+    /// The path of a process's cgroup under a controller.
+    pub fn cgroup_of_process(&self, pid: u32, controller: Controller) -> Option<&str> {
+        let own_hierarchy = self.process_cgroups.get(&(pid, controller)).map(|id| (Some(controller), *id));
+        let unified = || Some((None, self.processes.get(&pid)?.cgroup?));
+        self.cgroup_paths.get(&own_hierarchy.or_else(unified)?).map(String::as_str)
+    }
+
+    /// Whether a process is in a cgroup or below it.
+    pub fn is_in_cgroup(&self, pid: u32, cgroup: &Subject) -> bool {
+        let (Some(controller), Some(id)) = (cgroup.controller, cgroup.cgroup) else { return false };
+        let path = self.cgroup_paths.get(&(Some(controller), id));
+        let own = self.process_cgroups.get(&(pid, controller)).copied();
+        own == Some(id)
+            || path
+                .zip(self.cgroup_of_process(pid, controller))
+                .is_some_and(|(path, of_process)| is_below(of_process, path))
     }
 
     /// The listener at which a connection to `address` is accepted: the exact address, else the

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use observer_common::Signal;
 
 use super::{
-    chain::Rates,
+    chain::{Rates, Throttling},
     frame::{Frame, Resource, Tier},
     ledger::{Bracket, Increment, identity},
     scope::Scope,
@@ -197,6 +197,26 @@ impl Rates for LoadHistory {
         let after = self.rates(listener, after_from, after_to, STALL_NS).reduce(f64::min)?;
         Some((before, after))
     }
+
+    fn throttling(&self, cgroup: &Subject, from_ns: u64, to_ns: u64) -> Option<Throttling> {
+        let of = |signal: Signal, probed: bool| {
+            self.sum(|s| s.signal == signal && s.subject == *cgroup && s.probed == probed)
+                .map(|bins| total(&bins, from_ns, to_ns) as f64)
+        };
+        let best = |signal| of(signal, true).or_else(|| of(signal, false));
+        let periods = best(Signal::CpuPeriods).filter(|periods| *periods > 0.0)?;
+        let seconds = (to_ns.min(self.last_ns).saturating_sub(from_ns)) as f64 / SECOND_NS as f64;
+        Some(Throttling {
+            periods_ratio: best(Signal::CpuThrottledPeriods).unwrap_or(0.0) / periods,
+            stopped_ratio: best(Signal::CpuThrottledTime)
+                .filter(|_| seconds > 0.0)
+                .map(|stopped_us| stopped_us / 1e6 / seconds),
+        })
+    }
+
+    fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
+        LoadHistory::arrived_per_s(self, listener, from_ns, to_ns)
+    }
 }
 
 impl LoadHistory {
@@ -234,6 +254,9 @@ fn is_load(signal: Signal) -> bool {
             | Signal::ConnectionAccepted
             | Signal::AcceptedClosed
             | Signal::ListenDrop
+            | Signal::CpuPeriods
+            | Signal::CpuThrottledPeriods
+            | Signal::CpuThrottledTime
     )
 }
 

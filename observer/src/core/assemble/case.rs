@@ -10,10 +10,10 @@ use crate::core::{
     frame::Resource,
     ledger::{Bracket, Series, Usage},
     lines::{Case, FaultLine, LINES},
-    scope::{Scope, container_id},
+    scope::{Scope, container_id, is_below},
     subject::{Role, Subject},
     time::rfc3339,
-    verdict::{Evidence, Hit, HitSubject, HitUsage, Phase, Spell},
+    verdict::{Evidence, Hit, HitSubject, HitUsage, LogEntry, Phase, Spell},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -62,6 +62,7 @@ pub(super) fn hit(
         subject: place,
         spells: spells(engine, watch, start_ns),
         evidence,
+        log: log(engine, line, start_ns),
         usage,
         confidence: None,
         explained_by: None,
@@ -175,6 +176,19 @@ fn series<'a>(engine: &'a Engine, signal: Signal, subject: &Subject) -> Option<&
     })
 }
 
+/// As many lines of the kernel's log as a person reads.
+const LOG_LINES: usize = 3;
+
+/// What the kernel's log said of a line since the run began.
+fn log(engine: &Engine, line: &dyn FaultLine, start_ns: u64) -> Vec<LogEntry> {
+    let of_line = engine.ledger.log.iter().filter(|entry| Some(entry.about) == line.log_topic());
+    of_line
+        .filter(|entry| entry.at_ns >= start_ns)
+        .take(LOG_LINES)
+        .map(|entry| LogEntry { at_s: seconds(start_ns, entry.at_ns), text: entry.text.clone() })
+        .collect()
+}
+
 fn entry(engine: &Engine, signal: Signal, series: &Series, at: Bracket, start_ns: u64) -> Evidence {
     let pre_roll_s = seconds(engine.times.first_ns.unwrap_or(start_ns), start_ns);
     let until_ns = series.last_ns.or(engine.times.end_ns).unwrap_or(engine.times.last_ns);
@@ -187,6 +201,7 @@ fn entry(engine: &Engine, signal: Signal, series: &Series, at: Bracket, start_ns
         last_s: series.last_ns.map(|at_ns| seconds(start_ns, at_ns)),
         rate_per_s: (lasted_s > 0.0).then(|| round(series.in_run as f64 / lasted_s)),
         baseline_per_s: (pre_roll_s > 0.0).then(|| round(series.in_pre_roll as f64 / pre_roll_s)),
+        reasons: (!series.reasons.is_empty()).then(|| series.reasons.clone()),
     }
 }
 
@@ -230,9 +245,33 @@ fn sampled<'a>(engine: &'a Engine, resource: Resource, subject: &Subject) -> Opt
             })
             .map(|(_, usage)| usage)
             .max_by_key(|usage| usage.peak.used),
+        Resource::Memory => above(engine, subject)
+            .filter_map(|at| usages.get(&(resource, at)))
+            .filter(|usage| usage.peak.limit.is_some())
+            .max_by_key(|usage| {
+                usage.peak.limit.map(|limit| u128::from(usage.peak.used) * 10_000 / u128::from(limit.max(1)))
+            }),
+        Resource::Conntrack | Resource::TimeWait => {
+            usages.get(&(resource, Subject::namespace(subject.netns?)))
+        }
         Resource::Descriptors if subject.pid.is_none() => usages.get(&(Resource::FileTable, Subject::HOST)),
         _ => usages.get(&(resource, subject.clone())),
     }
+}
+
+/// A cgroup and those above it, whose limits hold for it as well.
+fn above<'a>(engine: &'a Engine, subject: &'a Subject) -> impl Iterator<Item = Subject> + 'a {
+    let path = |id: u64| engine.ledger.cgroup_paths.get(&(subject.controller, id));
+    let own = subject.cgroup.and_then(path);
+    let of_controller =
+        engine.ledger.cgroup_paths.iter().filter(|((controller, _), _)| *controller == subject.controller);
+    let is_above = move |path: &str| own.is_some_and(|own| is_below(own, path));
+    let ancestors = of_controller.filter(move |(_, path)| is_above(path)).map(|((_, id), _)| *id);
+    subject.cgroup.into_iter().chain(ancestors).map(|id| Subject {
+        cgroup: Some(id),
+        controller: subject.controller,
+        ..Subject::HOST
+    })
 }
 
 /// With four digits, which is more than any of these means.

@@ -66,7 +66,11 @@ impl FaultLine for AcceptQueueOverflow {
     }
 
     fn caused_by(&self) -> &'static [Edge] {
-        &[Edge { cause: "fd_saturation", mechanism: Mechanism::AcceptStalled, max_lag_ns: 60_000_000_000 }]
+        const LAG_NS: u64 = 60_000_000_000;
+        &[
+            Edge { cause: "fd_saturation", mechanism: Mechanism::AcceptStalled, max_lag_ns: LAG_NS },
+            Edge { cause: "cpu_throttling", mechanism: Mechanism::ServiceThrottled, max_lag_ns: LAG_NS },
+        ]
     }
 
     fn because(&self, case: &Case) -> String {

@@ -3,12 +3,21 @@
 //! To add one: a file here, an entry in [`LINES`], a scenario in the lab, a golden recording.
 
 mod accept_queue_overflow;
+mod connect_timeout;
+mod connection_refused;
+mod connection_resets;
+mod conntrack_full;
+mod cpu_throttling;
 mod fd_saturation;
+mod memory_pressure;
+pub mod oom_kill;
+mod packet_loss;
 mod port_collision;
 mod port_exhaustion;
 mod syn_queue_overflow;
+mod time_wait_overflow;
 
-use observer_common::Signal;
+use observer_common::{Signal, SubjectKind};
 
 use super::{
     chain::Edge,
@@ -25,7 +34,16 @@ pub const LINES: &[&dyn FaultLine] = &[
     &syn_queue_overflow::SynQueueOverflow,
     &port_exhaustion::PortExhaustion,
     &port_collision::PortCollision,
+    &time_wait_overflow::TimeWaitOverflow,
     &fd_saturation::FdSaturation,
+    &conntrack_full::ConntrackFull,
+    &packet_loss::PacketLoss,
+    &connection_resets::ConnectionResets,
+    &connection_refused::ConnectionRefused,
+    &connect_timeout::ConnectTimeout,
+    &oom_kill::OomKill,
+    &memory_pressure::MemoryPressure,
+    &cpu_throttling::CpuThrottling,
 ];
 
 /// The fault line with this id.
@@ -76,6 +94,10 @@ pub trait FaultLine: Sync {
     /// Whether an onset at `subject` still means something, now that more is known.
     fn stands(&self, _ledger: &Ledger, _subject: &Subject) -> bool {
         true
+    }
+    /// Whether the limit that was met at `subject`, by `pid`, is the whole host's.
+    fn is_of_host(&self, _ledger: &Ledger, _subject: &Subject, _pid: Option<u32>) -> bool {
+        false
     }
     /// Whether it is a hit only together with something that it led to.
     fn needs_effect(&self) -> bool {
@@ -161,6 +183,12 @@ impl Failure {
         Self { signal, policy, instead_of: &[] }
     }
 
+    /// A moment of want: more than one a second, and more often than one burst has it.
+    pub const fn pressed(signal: Signal) -> Self {
+        let policy = Policy { floor_ratio: 1.0, threshold: 10.0, burst_cap: 5.0, is_share: false };
+        Self { signal, policy, instead_of: &[] }
+    }
+
     /// The same, judged only where not all of `others` are counted by probes.
     pub const fn instead_of(self, others: &'static [Signal]) -> Self {
         Self { instead_of: others, ..self }
@@ -193,6 +221,28 @@ impl Case<'_> {
         self.evidence.iter().find(|evidence| evidence.signal == signal).map_or(0, |evidence| evidence.count)
     }
 
+    /// Occurrences of a signal in the whole network namespace since the run began; `None` where it is not
+    /// counted.
+    pub fn count_in_namespace(&self, signal: Signal) -> Option<u64> {
+        self.ledger.in_run(signal, &Subject::namespace(self.subject.netns?))
+    }
+
+    /// The kernel's reasons for a signal, the most frequent first: `TCP_ABORT_ON_CLOSE 40, TCP_STATE 2`.
+    pub fn reasons(&self, signal: Signal) -> Option<String> {
+        let reasons = &self.evidence.iter().find(|evidence| evidence.signal == signal)?.reasons;
+        let mut sorted: Vec<_> = reasons.as_ref()?.iter().collect();
+        sorted.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
+        let words: Vec<String> =
+            sorted.iter().map(|(name, count)| format!("{name} {}", number(**count as f64))).collect();
+        Some(words.join(", "))
+    }
+
+    /// A sysctl or limit in force at a place.
+    pub fn limit(&self, name: &str, place: &str) -> Option<&str> {
+        let limit = self.ledger.limits.get(&(name.to_owned(), place.to_owned()))?;
+        Some(limit.value.as_str())
+    }
+
     /// The process, or words for one that is not known.
     pub fn who(&self) -> String {
         match (&self.place.comm, self.place.pid) {
@@ -206,7 +256,12 @@ impl Case<'_> {
 
 /// Why a line cannot be judged with this coverage; `None` when it can.
 pub fn not_measurable(line: &dyn FaultLine, coverage: &[SignalCoverage]) -> Option<String> {
-    let had = |signal: Signal| coverage.iter().any(|c| c.signal == signal && c.tier != Tier::Absent);
+    // The kernel's totals do not tell which side of which connection it was.
+    let suffices = |c: &SignalCoverage| match c.signal.subject_kind() {
+        SubjectKind::Peer => c.tier.is_probe(),
+        _ => c.tier != Tier::Absent,
+    };
+    let had = |signal: Signal| coverage.iter().any(|c| c.signal == signal && suffices(c));
     if line.failures().iter().any(|failure| had(failure.signal)) {
         return None;
     }
@@ -232,6 +287,17 @@ fn number(value: f64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// `64 MiB`, `1.5 GiB`.
+fn bytes(value: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (value as f64, 0);
+    while value >= 1024.0 && unit + 1 < units.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    let digits = usize::from(value < 10.0 && value.fract() >= 0.05);
+    format!("{value:.digits$} {}", units[unit])
 }
 
 /// A command as it is run in the hit's network namespace: through a process in it, where one is known.
@@ -268,6 +334,13 @@ mod tests {
                 assert!(by_id(edge.cause).is_some(), "{} is caused by the unknown {}", line.id(), edge.cause);
             }
         }
+    }
+
+    #[test]
+    fn bytes_are_told_in_the_unit_that_fits() {
+        assert_eq!(bytes(12), "12 bytes");
+        assert_eq!(bytes(64 << 20), "64 MiB");
+        assert_eq!(bytes(3 << 29), "1.5 GiB");
     }
 
     #[test]

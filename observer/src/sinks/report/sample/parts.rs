@@ -12,6 +12,7 @@ use crate::core::{
 
 pub(super) fn descriptors() -> Hit {
     Hit {
+        log: Vec::new(),
         fault_line: "fd_saturation".into(),
         onset_s: 4.213,
         onset_lo_s: 4.213,
@@ -20,6 +21,7 @@ pub(super) fn descriptors() -> Hit {
         subject: nginx(),
         spells: vec![Spell { onset_s: 4.213, end_s: Some(57.9), count: 48_211 }],
         evidence: vec![Evidence {
+            reasons: None,
             signal: Signal::DescriptorLimit,
             count: 48_211,
             first_s: Some(4.213),
@@ -50,6 +52,7 @@ pub(super) fn descriptors() -> Hit {
 
 pub(super) fn overflow() -> Hit {
     Hit {
+        log: Vec::new(),
         fault_line: "accept_queue_overflow".into(),
         role: Role::Target,
         onset_s: 5.053,
@@ -66,6 +69,7 @@ pub(super) fn overflow() -> Hit {
         ],
         evidence: vec![
             Evidence {
+            reasons: None,
                 signal: Signal::AcceptOverflowSyn,
                 count: 30_100,
                 first_s: Some(5.0531),
@@ -74,6 +78,7 @@ pub(super) fn overflow() -> Hit {
                 baseline_per_s: Some(0.0),
             },
             Evidence {
+            reasons: None,
                 signal: Signal::AcceptOverflowAck,
                 count: 1_019,
                 first_s: Some(5.061),
