@@ -7,12 +7,15 @@ use crate::core::{
     frame::PhaseSource,
     subject::Role,
     time::rfc3339,
-    verdict::{Evidence, Headroom, Hit, HitSubject, HitUsage, Kind, Load, Note, Phase, Spell},
+    verdict::{Evidence, Headroom, Hit, HitSubject, HitUsage, Kind, Load, LogEntry, Note, Phase, Spell},
 };
 
 pub(super) fn descriptors() -> Hit {
     Hit {
-        log: Vec::new(),
+        log: vec![LogEntry {
+            at_s: 4.3,
+            text: "TCP: request_sock_TCP: Possible SYN flooding on port 8080".into(),
+        }],
         fault_line: "fd_saturation".into(),
         onset_s: 4.213,
         onset_lo_s: 4.213,
@@ -69,7 +72,7 @@ pub(super) fn overflow() -> Hit {
         ],
         evidence: vec![
             Evidence {
-            reasons: None,
+            reasons: Some([("TCP_ABORT_ON_CLOSE".to_owned(), 40), ("TCP_STATE".to_owned(), 2)].into()),
                 signal: Signal::AcceptOverflowSyn,
                 count: 30_100,
                 first_s: Some(5.0531),
