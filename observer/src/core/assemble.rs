@@ -114,14 +114,19 @@ fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64
     engine
         .watches
         .values()
-        .filter(|watch| !is_ignored(engine, LINES[watch.line]))
-        .filter(|watch| LINES[watch.line].stands(&engine.ledger, &watch.subject))
+        .filter(|watch| is_told(engine, watch))
         .filter_map(|watch| {
             let at = watch.onset?;
             let role = role(engine, scope, watch);
             Some(Ranked { watch, at, role, hit: case::hit(engine, scope, watch, at, role, phases, start_ns) })
         })
         .collect()
+}
+
+/// Whether the user wants to hear of it, and it still means something now that more is known.
+fn is_told(engine: &Engine, watch: &Watch) -> bool {
+    let line = LINES[watch.line];
+    !is_ignored(engine, line) && line.stands(&engine.ledger, &watch.subject)
 }
 
 fn is_ignored(engine: &Engine, line: &dyn FaultLine) -> bool {
@@ -182,7 +187,8 @@ fn pre_existing(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Hit> {
     engine
         .watches
         .values()
-        .filter(|watch| watch.pre_existing && watch.onset.is_none() && !is_ignored(engine, LINES[watch.line]))
+        .filter(|watch| watch.is_pre_existing() && is_told(engine, watch))
+        .filter(|watch| !LINES[watch.line].needs_effect())
         .map(|watch| {
             let at = Bracket { lo_ns: engine.times.first_ns.unwrap_or(start_ns), hi_ns: start_ns };
             case::hit(engine, scope, watch, at, role(engine, scope, watch), &[], start_ns)

@@ -44,8 +44,6 @@ pub struct Watch {
     detector: Cusum,
     /// The onset, once found; it never moves.
     pub onset: Option<Bracket>,
-    /// Whether it was active in the pre-roll.
-    pub pre_existing: bool,
     /// When it was active since the run began.
     pub spells: Spells,
     /// The tier of the signal that found it.
@@ -54,6 +52,13 @@ pub struct Watch {
     pub inferred: bool,
     /// The tick in which it failed last.
     entered_ns: u64,
+}
+
+impl Watch {
+    /// Whether it was active in the pre-roll, and did not rise enough since to be a hit.
+    pub fn is_pre_existing(&self) -> bool {
+        self.onset.is_none() && self.detector.was_active()
+    }
 }
 
 /// A phase mark of the user's.
@@ -273,7 +278,6 @@ impl Engine {
             subject: key.1.clone(),
             detector,
             onset: None,
-            pre_existing: false,
             spells: Spells::default(),
             tier: occurrence.tier,
             inferred: false,
@@ -288,7 +292,6 @@ impl Engine {
         watch.inferred |= occurrence.inferred;
         if self.times.start_ns.is_none() {
             watch.detector.learn(tick);
-            watch.pre_existing = true;
             return;
         }
         watch.spells.enter(occurrence.first.hi_ns, occurrence.last_ns, occurrence.events);

@@ -74,6 +74,12 @@ impl Cusum {
         self.baseline.exposure += tick.exposure;
     }
 
+    /// Whether what was normal would have been a fault already.
+    pub fn was_active(&self) -> bool {
+        let Baseline { events, exposure } = self.baseline;
+        events > 0.0 && events >= self.policy.threshold && events > self.policy.floor_ratio * exposure
+    }
+
     /// Enters a tick of the run. Returns the onset when the alarm is raised by it; the caller stops
     /// asking then, since a confirmed onset never moves.
     pub fn observe(&mut self, tick: &Tick) -> Option<Bracket> {
