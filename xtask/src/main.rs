@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything around observer that is not observer. Set-up, build, kernels, virtual machines,
 //! lints, tests and the demo. This file parses and dispatches; each subject has a file of its own.
 
+mod apt;
 mod bpf_linker;
 mod build;
 mod cpio;
@@ -10,6 +11,7 @@ mod initramfs;
 mod kernels;
 mod lab;
 mod lint;
+mod mirrors;
 mod modules;
 mod packages;
 mod process;
