@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use clap::builder::PossibleValuesParser;
 
 use crate::apt::Apt;
 use crate::packages;
@@ -69,8 +68,8 @@ const SERIES: &[Series] = &[
 #[derive(clap::Args)]
 pub struct Args {
     /// Kernel series to fetch
-    #[arg(default_value = DEFAULT, value_parser = PossibleValuesParser::new(all()))]
-    series: Vec<String>,
+    #[arg(default_value = DEFAULT, value_parser = parse)]
+    series: Vec<&'static str>,
 }
 
 /// An unpacked kernel.
@@ -84,6 +83,18 @@ pub struct Kernel {
 /// The names of all series, from old to new.
 pub fn all() -> Vec<&'static str> {
     SERIES.iter().map(|series| series.name).collect()
+}
+
+/// Understands the name of a series on the command line.
+pub fn parse(name: &str) -> Result<&'static str> {
+    Ok(series(name)?.name)
+}
+
+fn series(name: &str) -> Result<&'static Series> {
+    SERIES
+        .iter()
+        .find(|series| series.name == name)
+        .with_context(|| format!("kernel {name} is not known; there are {}", all().join(", ")))
 }
 
 /// The names of the series that the tests boot without being asked to.
@@ -103,9 +114,7 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
 
 /// Fetches a kernel, unless it is there.
 pub fn ensure(tree: &Tree, name: &str) -> Result<Kernel> {
-    let Some(series) = SERIES.iter().find(|series| series.name == name) else {
-        bail!("kernel {name} is not known; there are {}", all().join(", "));
-    };
+    let series = series(name)?;
     let folder = tree.tools.join("kernels").join(name);
     if let Some(kernel) = Kernel::open(&folder) {
         return Ok(kernel);
@@ -123,11 +132,6 @@ impl Kernel {
             only_entry(&folder.join("boot"), "vmlinuz-").or_else(|| only_entry(&modules, "vmlinuz"))?;
         let indexed = ["modules.dep", "modules.builtin"].iter().all(|index| modules.join(index).is_file());
         indexed.then_some(Self { image, modules })
-    }
-
-    /// Its version in full, as `uname -r` prints it.
-    pub fn release(&self) -> String {
-        self.modules.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 }
 
@@ -263,8 +267,7 @@ mod tests {
         assert!(Kernel::open(folder.path()).is_none());
         fs::write(modules.join("modules.dep"), "")?;
         fs::write(modules.join("modules.builtin"), "")?;
-        let kernel = Kernel::open(folder.path()).map(|kernel| kernel.release());
-        assert_eq!(kernel.as_deref(), Some("6.12.1"));
+        assert!(Kernel::open(folder.path()).is_some());
         Ok(())
     }
 
@@ -293,10 +296,10 @@ mod tests {
             }
         }
         publish(&ours, &theirs)?;
-        assert_eq!(Kernel::open(&theirs).map(|kernel| kernel.release()).as_deref(), Some("2"));
+        assert!(Kernel::open(&theirs).is_some_and(|kernel| kernel.modules.ends_with("2")));
         fs::remove_file(theirs.join("lib/modules/2/modules.dep"))?;
         publish(&ours, &theirs)?;
-        assert_eq!(Kernel::open(&theirs).map(|kernel| kernel.release()).as_deref(), Some("1"));
+        assert!(Kernel::open(&theirs).is_some_and(|kernel| kernel.modules.ends_with("1")));
         Ok(())
     }
 }

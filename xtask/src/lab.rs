@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::matrix;
 use crate::process::{self, Ending};
 use crate::progress::step;
 use crate::results::{Outcome, Tally};
 use crate::tree::Tree;
 use crate::vm::Machine;
 
-/// The whole lab, at one place.
-const LIMIT: Duration = Duration::from_secs(8 * 60);
+/// The whole lab, on this host.
+const HOST_LIMIT: Duration = Duration::from_secs(12 * 60);
+
+/// The whole lab, in a machine: another one takes its share of the processors.
+const VM_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// The scenarios whose name contains the filter; without one, all of them.
 pub fn scenarios(tree: &Tree, filter: Option<&str>) -> Result<Vec<String>> {
@@ -25,27 +29,27 @@ pub fn scenarios(tree: &Tree, filter: Option<&str>) -> Result<Vec<String>> {
 }
 
 /// Runs scenarios on this host.
-pub fn on_host(tree: &Tree, scenarios: &[String], tally: &mut Tally) -> Result<()> {
-    let mut reader = Reader::new("host", tally);
+pub fn on_host(tree: &Tree, scenarios: &[String], tally: &Tally) -> Result<()> {
+    let mut reader = Reader::new(matrix::HOST, tally);
     let mut command = Command::new(tree.static_release("observer-lab"));
     command.arg("run").args(scenarios).arg("--observer").arg(tree.static_release("observer"));
-    let ending = process::stream(&mut command, LIMIT, |line| {
+    let ending = process::stream(&mut command, HOST_LIMIT, |line| {
         reader.read(line);
         ControlFlow::Continue(())
     })?;
     match ending {
         Ending::Exited(status) => reader.end(status.code()),
-        _ => bail!("the lab did not end within {} minutes", LIMIT.as_secs() / 60),
+        _ => bail!("the lab did not end within {} minutes", HOST_LIMIT.as_secs() / 60),
     }
 }
 
 /// Runs scenarios in a virtual machine.
-pub fn in_vm(tree: &Tree, kernel: &str, scenarios: &[String], tally: &mut Tally) -> Result<()> {
-    let mut reader = Reader::new(&format!("vm-{kernel}"), tally);
+pub fn in_vm(tree: &Tree, kernel: &str, scenarios: &[String], tally: &Tally) -> Result<()> {
+    let mut reader = Reader::new(&matrix::vm(kernel), tally);
     let words = ["/observer-lab", "run", "--observer", "/observer"];
     let command: Vec<String> =
         words.into_iter().chain(scenarios.iter().map(String::as_str)).map(str::to_owned).collect();
-    let machine = Machine { kernel, limit: LIMIT, modules: &[], fetch: &[] };
+    let machine = Machine { kernel, limit: VM_LIMIT, modules: &[], fetch: &[] };
     let status = machine.run(tree, &command, |line| reader.read(line))?;
     reader.end(Some(i32::from(status)))
 }
@@ -58,19 +62,19 @@ fn names(listed: &str) -> impl Iterator<Item = &str> {
 /// Takes the results out of the lab's output and passes the rest on.
 struct Reader<'a> {
     place: String,
-    tally: &'a mut Tally,
+    tally: &'a Tally,
     results: usize,
     failures: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn new(place: &str, tally: &'a mut Tally) -> Self {
+    fn new(place: &str, tally: &'a Tally) -> Self {
         Self { place: place.to_owned(), tally, results: 0, failures: 0 }
     }
 
     fn read(&mut self, line: &str) {
         let Some((name, outcome)) = parse(line) else {
-            return step(format!("  {line}"));
+            return step(format!("{} | {line}", self.place));
         };
         self.results += 1;
         self.failures += usize::from(matches!(outcome, Outcome::Failed(_)));
@@ -130,17 +134,17 @@ mod tests {
 
     #[test]
     fn a_lab_without_results_has_not_passed() {
-        let mut tally = Tally::new(ExpectedSkips::default());
-        assert!(Reader::new("host", &mut tally).end(Some(0)).is_err());
+        let tally = Tally::new(ExpectedSkips::default());
+        assert!(Reader::new("host", &tally).end(Some(0)).is_err());
     }
 
     #[test]
     fn a_status_needs_a_failure_that_explains_it() {
-        let mut tally = Tally::new(ExpectedSkips::default());
-        let mut reader = Reader::new("host", &mut tally);
+        let tally = Tally::new(ExpectedSkips::default());
+        let mut reader = Reader::new("host", &tally);
         reader.read("ok a");
         assert!(reader.end(Some(1)).is_err());
-        let mut reader = Reader::new("host", &mut tally);
+        let mut reader = Reader::new("host", &tally);
         reader.read("FAIL a: broken");
         assert!(reader.end(Some(1)).is_ok());
     }

@@ -11,6 +11,7 @@ mod initramfs;
 mod kernels;
 mod lab;
 mod lint;
+mod matrix;
 mod mirrors;
 mod modules;
 mod packages;
@@ -48,7 +49,7 @@ enum Command {
     Build(build::Args),
     /// Start a service with a small accept queue, overload it, and watch observer name the fault line.
     Demo,
-    /// Run everything: lints, unit and property tests, the lab on this host and in a virtual machine.
+    /// Run everything: lints, unit and property tests, the lab on this host and in virtual machines.
     Test(test::Args),
     /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips and licences.
     Lint,

@@ -45,8 +45,8 @@ const TAIL: usize = 30;
 #[derive(clap::Args)]
 pub struct Args {
     /// Kernel series to boot
-    #[arg(long, default_value = kernels::DEFAULT)]
-    kernel: String,
+    #[arg(long, default_value = kernels::DEFAULT, value_parser = kernels::parse)]
+    kernel: &'static str,
     /// Seconds after which the machine is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
@@ -77,7 +77,7 @@ pub struct Machine<'a> {
 pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     packages::ensure(packages::VIRTUAL_MACHINE)?;
     let machine = Machine {
-        kernel: &args.kernel,
+        kernel: args.kernel,
         limit: Duration::from_secs(args.timeout),
         modules: &args.modules,
         fetch: &args.fetch,
