@@ -85,6 +85,14 @@ pub fn all() -> Vec<&'static str> {
     SERIES.iter().map(|series| series.name).collect()
 }
 
+/// The chosen series, each once, from old to new; if none is chosen, those that stand in for a choice.
+pub fn chosen(names: &[&str], otherwise: &[&'static str]) -> Vec<&'static str> {
+    if names.is_empty() {
+        return otherwise.to_vec();
+    }
+    all().into_iter().filter(|name| names.contains(name)).collect()
+}
+
 /// Understands the name of a series on the command line.
 pub fn parse(name: &str) -> Result<&'static str> {
     Ok(series(name)?.name)

@@ -4,18 +4,18 @@ use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::accuracy;
 use crate::build;
+use crate::doctor;
 use crate::kernels;
 use crate::lab;
 use crate::packages;
+use crate::place::Place;
 use crate::process;
 use crate::progress::{stage, step};
 use crate::results::{Outcome, Tally};
 use crate::setup;
 use crate::tree::Tree;
-
-/// The name of the place that is no virtual machine.
-pub const HOST: &str = "host";
 
 /// How many machines run at the same time. Each of them is one busy thread, and the lab measures times: three would
 /// disturb each other even where there are processors for them.
@@ -31,16 +31,11 @@ pub struct Plan<'a> {
     pub filter: Option<&'a str>,
 }
 
-/// The name of the place where a kernel's results come from.
-pub fn vm(kernel: &str) -> String {
-    format!("vm-{kernel}")
-}
-
 impl Plan<'_> {
     /// Runs the lab everywhere, first on the host. It needs static binaries: the same ones run at all places.
     pub fn run(&self, tree: &Tree, tally: &Tally) {
         if let Err(error) = stage("set-up: static binaries", || setup::static_binaries(tree)) {
-            tally.record(HOST, "lab", skipped(&error));
+            tally.record(&Place::Host.name(), "lab", skipped(&error));
             return self.skip_machines(tally, &skipped(&error));
         }
         if !tally.stage("build", "static binaries", || build::static_binaries(tree)) {
@@ -49,10 +44,19 @@ impl Plan<'_> {
         match lab::scenarios(tree, self.filter) {
             Ok(none) if none.is_empty() => step("no scenario of the lab has such a name"),
             Ok(scenarios) => {
-                on_host(tree, &scenarios, tally);
+                self.on_host(tree, &scenarios, tally);
                 self.in_machines(tree, &scenarios, tally);
             }
             Err(error) => tally.record("build", "lab", Outcome::Failed(format!("{error:#}"))),
+        }
+    }
+
+    fn on_host(&self, tree: &Tree, scenarios: &[String], tally: &Tally) {
+        if process::is_root() {
+            self.at(Place::Host, tree, scenarios, tally);
+        } else {
+            let reason = "it needs root: run cargo xtask as root".to_owned();
+            tally.record(&Place::Host.name(), "lab", Outcome::Skipped(reason));
         }
     }
 
@@ -67,28 +71,38 @@ impl Plan<'_> {
         let fetched = |kernel: &&'static str| match kernels::ensure(tree, kernel) {
             Ok(_) => true,
             Err(error) => {
-                tally.record(&vm(kernel), "lab", skipped(&error));
+                tally.record(&Place::Machine(kernel).name(), "lab", skipped(&error));
                 false
             }
         };
         let ready: Vec<_> = self.kernels.iter().copied().filter(fetched).collect();
         at_the_same_time(&ready, machines_at_once(), |kernel| {
-            tally.stage(&vm(kernel), "lab", || lab::in_vm(tree, kernel, scenarios, tally));
+            self.at(Place::Machine(kernel), tree, scenarios, tally);
+        });
+    }
+
+    /// Runs everything at one place. What only a part of the lab gives is not kept.
+    fn at(&self, place: Place, tree: &Tree, scenarios: &[String], tally: &Tally) {
+        let name = place.name();
+        if self.filter.is_some() {
+            tally.stage(&name, "lab", || lab::run(tree, place, scenarios, tally).map(drop));
+            return;
+        }
+        tally.stage(&name, "doctor", || {
+            accuracy::forget(tree, place)?;
+            accuracy::keep_load(tree, place, &doctor::run(tree, place)?)?;
+            tally.record(&name, "doctor", Outcome::Passed);
+            Ok(())
+        });
+        tally.stage(&name, "lab", || {
+            accuracy::keep_counts(tree, place, &lab::run(tree, place, scenarios, tally)?)
         });
     }
 
     fn skip_machines(&self, tally: &Tally, outcome: &Outcome) {
         for kernel in &self.kernels {
-            tally.record(&vm(kernel), "lab", outcome.clone());
+            tally.record(&Place::Machine(kernel).name(), "lab", outcome.clone());
         }
-    }
-}
-
-fn on_host(tree: &Tree, scenarios: &[String], tally: &Tally) {
-    if process::is_root() {
-        tally.stage(HOST, "lab", || lab::on_host(tree, scenarios, tally));
-    } else {
-        tally.record(HOST, "lab", Outcome::Skipped("it needs root: run `cargo xtask test` as root".into()));
     }
 }
 

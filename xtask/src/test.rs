@@ -49,11 +49,8 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
 
 impl Args {
     fn plan(&self) -> Plan<'_> {
-        let kernels = match self.kernels.as_slice() {
-            _ if self.all_kernels => kernels::all(),
-            [] => kernels::usual(),
-            chosen => kernels::all().into_iter().filter(|kernel| chosen.contains(kernel)).collect(),
-        };
+        let otherwise = if self.all_kernels { kernels::all() } else { kernels::usual() };
+        let kernels = kernels::chosen(&self.kernels, &otherwise);
         Plan { kernels, no_vm: self.no_vm, filter: self.filter.as_deref() }
     }
 }
