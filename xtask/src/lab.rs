@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     /// A count that nobody can read is missing in the documentation, so it is a failure.
     fn keep_count(&mut self, line: &str) {
         match Count::parse(line) {
-            Ok(_) => self.counts.push(line.trim().to_owned()),
+            Ok(_) => self.counts.push(line.to_owned()),
             Err(error) => {
                 self.tally.record(&self.place, "counts", Outcome::Failed(format!("{error:#}")));
             }
@@ -152,7 +152,8 @@ mod tests {
         let tally = Tally::new(ExpectedSkips::default());
         let mut reader = Reader::new("host", &tally);
         let line = "count a s hook=1 kernel=K:1 app=- tier=trampoline";
-        reader.read(&format!("  {line}"));
+        reader.read(line);
+        reader.read("  count a s hook=1 and so on, for people");
         reader.read("ok a");
         reader.read("count a s hook=some");
         assert_eq!(tally.failures(), 1);

@@ -15,7 +15,8 @@ pub struct Count {
     scenario: String,
     /// One signal, or several that count together, joined by `+`.
     signals: String,
-    hook: u64,
+    /// Nothing, where observer told no count of it.
+    hook: Option<u64>,
     /// The name of the kernel's counter, and what it counted.
     kernel: Option<(String, u64)>,
     application: Option<u64>,
@@ -25,12 +26,12 @@ pub struct Count {
 }
 
 impl Count {
-    /// Whether the lab tells a count in this line.
+    /// Whether the lab tells a count in this line. Lines for people are indented.
     pub fn is_told_in(line: &str) -> bool {
-        line.trim_start().starts_with("count ")
+        line.starts_with("count ")
     }
 
-    /// Understands `count SCENARIO SIGNAL[+SIGNAL] hook=N kernel=NAME:N|- app=N|- tier=TIER [note=TEXT]`.
+    /// Understands `count SCENARIO SIGNAL[+SIGNAL] hook=N|- kernel=NAME:N|- app=N|- tier=TIER [note=TEXT]`.
     pub fn parse(line: &str) -> Result<Self> {
         Self::understand(line).with_context(|| format!("this line of the lab is not understood: `{line}`"))
     }
@@ -51,7 +52,7 @@ impl Count {
         Ok(Self {
             scenario: (*scenario).to_owned(),
             signals: (*signals).to_owned(),
-            hook: number(value("hook")?)?,
+            hook: present(value("hook")?).map(number).transpose()?,
             kernel: present(value("kernel")?).map(counter).transpose()?,
             application: present(value("app")?).map(number).transpose()?,
             tier: value("tier")?.to_owned(),
@@ -66,14 +67,14 @@ impl Count {
     }
 
     fn cell(&self) -> String {
-        if self.tier == "absent" {
-            return "not seen".to_owned();
-        }
+        let Some(hook) = self.hook.filter(|_| self.tier != "absent") else {
+            return format!("not counted ({})", self.tier);
+        };
         // A signal that is had from the kernel's counters is not compared with them.
         let counter = self.kernel.as_ref().map(|(_, number)| *number).filter(|_| self.tier != "counter");
-        let mut cell = self.hook.to_string();
+        let mut cell = hook.to_string();
         for other in counter.into_iter().chain(self.application) {
-            cell.push_str(if other == self.hook { " = " } else { " ≠ " });
+            cell.push_str(if other == hook { " = " } else { " ≠ " });
             cell.push_str(&other.to_string());
         }
         if self.tier != FULL_TIER {
@@ -171,12 +172,12 @@ mod tests {
     #[test]
     fn a_line_of_the_lab_is_understood() -> Result<()> {
         let line =
-            "  count accept a+b hook=201 kernel=ListenOverflows:200 app=- tier=kprobe note=one%20more_%3A";
-        assert!(Count::is_told_in(line) && !Count::is_told_in("counting"));
+            "count accept a+b hook=201 kernel=ListenOverflows:200 app=- tier=kprobe note=one%20more_%3A";
+        assert!(Count::is_told_in(line) && !Count::is_told_in("  count of something"));
         let count = Count {
             scenario: "accept".into(),
             signals: "a+b".into(),
-            hook: 201,
+            hook: Some(201),
             kernel: Some(("ListenOverflows".into(), 200)),
             application: None,
             tier: "kprobe".into(),
@@ -203,7 +204,8 @@ mod tests {
         assert_eq!(cell_of(different)?, "12 ≠ 11: a retry\\|late");
         assert_eq!(cell_of("count a b hook=40 kernel=X:40 app=- tier=counter")?, "40 (counter)");
         assert_eq!(cell_of("count a b hook=5 kernel=- app=5 tier=tracepoint")?, "5 = 5 (tracepoint)");
-        assert_eq!(cell_of("count a b hook=0 kernel=- app=5 tier=absent")?, "not seen");
+        assert_eq!(cell_of("count a b hook=- kernel=- app=5 tier=absent")?, "not counted (absent)");
+        assert_eq!(cell_of("count a b hook=- kernel=X:5 app=- tier=counter")?, "not counted (counter)");
         Ok(())
     }
 

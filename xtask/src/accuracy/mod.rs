@@ -56,8 +56,8 @@ fn rewrite(tree: &Tree) -> Result<()> {
         counts.push((place, measured::counts(tree, place)?));
         loads.push((place, measured::load(tree, place)?));
     }
-    if counts.iter().all(|(_, counts)| counts.is_none()) && loads.iter().all(|(_, load)| load.is_none()) {
-        bail!("no lab has run to its end: there is nothing to write into {DOCUMENT}");
+    if !counts.iter().any(|(_, counts)| counts.as_ref().is_some_and(|counts| !counts.is_empty())) {
+        bail!("no lab has run to its end and told a count: there is nothing to write into {DOCUMENT}");
     }
     let path = tree.root.join(DOCUMENT);
     let text = fs::read_to_string(&path).with_context(|| format!("{DOCUMENT} cannot be read"))?;
