@@ -3,7 +3,10 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
 use observer_common::{Cell, Event, Key};
 
-use crate::maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, LOADS, LOST};
+use crate::{
+    maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, LOADS, LOST, offsets},
+    sock::read,
+};
 
 /// Use and limit of the resource at this occurrence; zero where it has none.
 #[derive(Clone, Copy, Default)]
@@ -14,25 +17,63 @@ pub struct Level {
     pub limit: u32,
 }
 
+/// What is to be added to a cell.
+#[derive(Clone, Copy)]
+struct Occurrence {
+    level: Level,
+    /// How many at once.
+    times: u64,
+    /// The task that the event is to name; null for the one in whose context the hook runs.
+    task: *const u8,
+}
+
 /// Counts one occurrence of a load signal.
 #[inline(always)]
 pub fn count(key: &Key) {
-    count_level(key, Level::default());
+    count_load(key, Occurrence { level: Level::default(), times: 1, task: core::ptr::null() });
 }
 
 /// Counts one occurrence of a load signal at a level of use.
 #[inline(always)]
 pub fn count_level(key: &Key, level: Level) {
-    if !add(&LOADS, key, level) {
-        create_load(key, level);
-    }
+    count_load(key, Occurrence { level, times: 1, task: core::ptr::null() });
+}
+
+/// Counts several occurrences of a load signal at once.
+#[inline(always)]
+pub fn count_times(key: &Key, times: u64) {
+    count_load(key, Occurrence { level: Level::default(), times, task: core::ptr::null() });
 }
 
 /// Counts one occurrence of a failure, and tells user space of the first one of a subject.
 #[inline(always)]
 pub fn count_failure(key: &Key, level: Level) {
-    if !add(&FAILURES, key, level) {
-        create_failure(key, level);
+    count_failed(key, Occurrence { level, times: 1, task: core::ptr::null() });
+}
+
+/// Counts several occurrences of a failure at once.
+#[inline(always)]
+pub fn count_failure_times(key: &Key, times: u64) {
+    count_failed(key, Occurrence { level: Level::default(), times, task: core::ptr::null() });
+}
+
+/// Counts one failure of a task that is not the one in context.
+#[inline(always)]
+pub fn count_failure_of(key: &Key, task: *const u8) {
+    count_failed(key, Occurrence { level: Level::default(), times: 1, task });
+}
+
+#[inline(always)]
+fn count_load(key: &Key, occurrence: Occurrence) {
+    if !add(&LOADS, key, &occurrence) {
+        create_load(key, &occurrence);
+    }
+}
+
+#[inline(always)]
+fn count_failed(key: &Key, occurrence: Occurrence) {
+    if !add(&FAILURES, key, &occurrence) {
+        create_failure(key, &occurrence);
     }
 }
 
@@ -46,7 +87,7 @@ pub fn is_known(key: &Key) -> bool {
 /// a time on a CPU (what it skips is in `recursion_misses`; 5.12 and later for trampolines, 6.1 and
 /// later for tracepoints), and programs that share a key run in the same context.
 #[inline(always)]
-fn add(cells: &Cells, key: &Key, level: Level) -> bool {
+fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> bool {
     let Some(cell) = cells.get_ptr_mut(key) else { return false };
     // SAFETY: the kernel returned this CPU's value of a live map entry.
     let cell = unsafe { &mut *cell };
@@ -55,11 +96,11 @@ fn add(cells: &Cells, key: &Key, level: Level) -> bool {
     if cell.count == 0 {
         cell.first_ns = now;
     }
-    cell.count += 1;
+    cell.count += occurrence.times;
     cell.last_ns = now;
-    cell.limit = level.limit;
-    if level.used > cell.peak {
-        cell.peak = level.used;
+    cell.limit = occurrence.level.limit;
+    if occurrence.level.used > cell.peak {
+        cell.peak = occurrence.level.used;
     }
     true
 }
@@ -67,52 +108,68 @@ fn add(cells: &Cells, key: &Key, level: Level) -> bool {
 /// The first occurrence for this subject. Not inlined: it runs once per subject, and the programs
 /// stay small.
 #[inline(never)]
-fn create_load(key: &Key, level: Level) {
-    create(&LOADS, key, level);
+fn create_load(key: &Key, occurrence: &Occurrence) {
+    create(&LOADS, key, occurrence);
 }
 
 /// The same for a failure.
 #[inline(never)]
-fn create_failure(key: &Key, level: Level) {
-    if let Some(at_ns) = create(&FAILURES, key, level) {
-        tell(key, at_ns);
+fn create_failure(key: &Key, occurrence: &Occurrence) {
+    if let Some(at_ns) = create(&FAILURES, key, occurrence) {
+        tell(key, at_ns, occurrence.task);
     }
 }
 
 /// Makes a cell; gives the instant when it did. `BPF_NOEXIST` lets two CPUs that meet in a new cell
 /// both find it.
 #[inline(always)]
-fn create(cells: &Cells, key: &Key, level: Level) -> Option<u64> {
+fn create(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<u64> {
     const BPF_NOEXIST: u64 = 1;
     // SAFETY: plain helper call.
     let now = unsafe { bpf_ktime_get_ns() };
-    let cell = Cell { count: 1, first_ns: now, last_ns: now, peak: level.used, limit: level.limit };
+    let cell = Cell {
+        count: occurrence.times,
+        first_ns: now,
+        last_ns: now,
+        peak: occurrence.level.used,
+        limit: occurrence.level.limit,
+    };
     if cells.insert(key, &cell, BPF_NOEXIST).is_ok() {
         return Some(now);
     }
-    if !add(cells, key, level) {
-        bump(LOST.get_ptr_mut(u32::from(key.signal)));
+    if !add(cells, key, occurrence) {
+        lost(key.signal, occurrence.times);
     }
     None
 }
 
 /// Wakes user space.
 #[inline(always)]
-fn tell(key: &Key, at_ns: u64) {
+fn tell(key: &Key, at_ns: u64, task: *const u8) {
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        bump(EVENTS_LOST.get_ptr_mut(0));
+        bump(EVENTS_LOST.get_ptr_mut(0), 1);
         return;
     };
-    // A pid in the key says that the hook runs in that process's context.
-    let comm = if key.pid == 0 { [0; 16] } else { bpf_get_current_comm().unwrap_or_default() };
+    // A pid in the key says that the failure is that process's.
+    let comm = match (key.pid, task.is_null()) {
+        (0, _) => [0; 16],
+        (_, true) => bpf_get_current_comm().unwrap_or_default(),
+        (_, false) => read(task, offsets().task_comm),
+    };
     entry.write(Event { key: *key, at_ns, comm });
     entry.submit(0);
 }
 
+/// Notes what could not be counted.
 #[inline(always)]
-fn bump(slot: Option<*mut u64>) {
+pub fn lost(signal: u16, times: u64) {
+    bump(LOST.get_ptr_mut(u32::from(signal)), times);
+}
+
+#[inline(always)]
+fn bump(slot: Option<*mut u64>, times: u64) {
     if let Some(slot) = slot {
         // SAFETY: the kernel returned this CPU's value of a live map entry.
-        unsafe { *slot += 1 };
+        unsafe { *slot += times };
     }
 }

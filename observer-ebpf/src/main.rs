@@ -3,8 +3,10 @@
 #![no_std]
 #![no_main]
 
+mod cgroup;
 mod emit;
 mod maps;
+mod packet;
 mod probes;
 mod sock;
 

@@ -2,21 +2,22 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use observer_common::{Cell, Key, Offsets, Signal};
 
-/// A map of cells, preallocated: a probe never allocates.
+/// A map of cells, preallocated: a probe never allocates. An entry takes about 120 bytes and 32 more per
+/// CPU: 4 MiB for both maps on a host of two CPUs, 50 MiB on one of 64.
 pub type Cells = PerCpuHashMap<Key, Cell>;
 
 /// The load per (signal, subject).
 #[map]
-pub static LOADS: Cells = Cells::with_max_entries(8192, 0);
+pub static LOADS: Cells = Cells::with_max_entries(16_384, 0);
 
 /// Failures per (signal, subject), in a map of their own: a load of very many destinations must not
 /// leave them without room.
 #[map]
-pub static FAILURES: Cells = Cells::with_max_entries(4096, 0);
+pub static FAILURES: Cells = Cells::with_max_entries(8192, 0);
 
 /// Occurrences that found no room in [`LOADS`] or [`FAILURES`], per signal.
 #[map]
@@ -45,6 +46,42 @@ pub struct Syn {
 #[map]
 pub static SYN: PerCpuArray<Syn> = PerCpuArray::with_max_entries(1, 0);
 
+/// What a function was called with, between its kprobe and its kretprobe, by [`crate::probes::pair`].
+#[map]
+pub static CALLS: HashMap<u64, u64> = HashMap::with_max_entries(4096, 0);
+
+/// The OOM kill in progress; the kernel kills for want of memory one at a time (`oom_lock`).
+#[map]
+pub static OOM: Array<Oom> = Array::with_max_entries(1, 0);
+
+/// See [`OOM`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Oom {
+    /// The task that found no memory.
+    pub by: u64,
+    /// `oc->constraint`, plus one.
+    pub constraint: u64,
+}
+
+/// Quota periods of a cgroup as the kernel last had them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Periods {
+    /// Elapsed.
+    pub elapsed: u32,
+    /// Of them, used up.
+    pub throttled: u32,
+}
+
+/// The periods of each cgroup, by its id.
+#[map]
+pub static PERIODS: HashMap<u64, Periods> = HashMap::with_max_entries(4096, 0);
+
+/// Address of `sched_cfs_period_timer`, set by user space before the program that needs it is attached.
+#[map]
+pub static PERIOD_TIMER: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Thread group ids of the observed command's process tree.
 #[map]
 pub static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
@@ -58,4 +95,15 @@ static OFFSETS: Offsets = Offsets::UNSET;
 pub fn offsets() -> &'static Offsets {
     // SAFETY: a reference to a static; `black_box` only hides its value from the optimiser.
     core::hint::black_box(&OFFSETS)
+}
+
+/// The reasons for which dropped packets are counted, as a bit set; by user space, as [`OFFSETS`].
+#[unsafe(no_mangle)]
+static DROP_REASONS: [u64; 4] = [0; 4];
+
+/// Whether packets dropped for this reason are counted.
+#[inline(always)]
+pub fn is_counted_drop(reason: u32) -> bool {
+    let words: &[u64; 4] = core::hint::black_box(&DROP_REASONS);
+    words.get((reason >> 6) as usize).is_some_and(|word| word >> (reason & 63) & 1 != 0)
 }

@@ -1,12 +1,19 @@
 //! Reading what we need of the kernel's socket, at offsets found in its BTF.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use observer_common::{Key, Offsets, Signal};
+use observer_common::{Key, Offsets, Signal, key_flags};
 
-use crate::maps::offsets;
+use crate::{cgroup, emit::is_known, maps::offsets};
 
 /// AF_INET6.
 const AF_INET6: u16 = 10;
+
+/// TCP states (include/net/tcp_states.h).
+pub const SYN_SENT: u8 = 2;
+pub const SYN_RECV: u8 = 3;
+pub const TIME_WAIT: u8 = 6;
+pub const LISTEN: u8 = 10;
+pub const NEW_SYN_RECV: u8 = 12;
 
 /// Reads a `T` at `base + offset`; zero where the kernel has no such member or the read faults.
 #[inline(always)]
@@ -52,6 +59,25 @@ impl Sock {
         pointer(self.0, offsets().net)
     }
 
+    /// Whether this is a `struct sock`, and not one of the small ones that stand for a connection in
+    /// TIME_WAIT or in the SYN queue, which share only the members of `struct sock_common`.
+    #[inline(always)]
+    pub fn is_full(self) -> bool {
+        !matches!(self.state(), TIME_WAIT | NEW_SYN_RECV)
+    }
+
+    /// Its pending error; 0 where it has none.
+    #[inline(always)]
+    pub fn error(self) -> i32 {
+        read(self.0, offsets().sk_err)
+    }
+
+    /// How often in a row nothing was acknowledged in time.
+    #[inline(always)]
+    pub fn timeouts(self) -> u8 {
+        read(self.0, offsets().retransmits)
+    }
+
     /// Connections in the accept queue and its limit. The kernel overflows when used > limit.
     #[inline(always)]
     pub fn accept_queue(self) -> crate::emit::Level {
@@ -82,6 +108,50 @@ impl Sock {
         self.key(signal, u16::from_be(read(self.0, offsets.dport)), offsets.daddr, offsets.v6_daddr)
     }
 
+    /// The key of `signal` at the end of a connection that this socket is, as far as the load has told: the
+    /// listener on the accepting side, the destination on the connecting side, else the namespace alone.
+    /// (An unknown socket's own port may be any ephemeral one.)
+    #[inline(always)]
+    pub fn peer_key(self, signal: Signal) -> Key {
+        if !self.is_full() {
+            return namespace_key(signal, self.netns_pointer());
+        }
+        let mut key = self.own_key(Signal::ConnectionAccepted);
+        if self.state() == LISTEN || is_known(&key) {
+            key.flags = key_flags::ACCEPTED;
+            key.signal = signal as u16;
+            return key;
+        }
+        self.destination_if_known(signal)
+    }
+
+    /// The key of `signal` at the destination on the connecting side, else the namespace alone.
+    #[inline(always)]
+    pub fn connecting_key(self, signal: Signal) -> Key {
+        let key = self.own_key(Signal::ConnectionAccepted);
+        if is_known(&key) {
+            return Key { address: [0; 16], port: 0, signal: signal as u16, ..key };
+        }
+        self.destination_if_known(signal)
+    }
+
+    #[inline(always)]
+    fn destination_if_known(self, signal: Signal) -> Key {
+        let mut key = self.destination_key(Signal::ConnectionOpened);
+        if !is_known(&key) {
+            key.signal = Signal::ConnectAttempt as u16;
+            let by_others = is_known(&key);
+            key.flags = key_flags::GENERATOR;
+            if !by_others && !is_known(&key) {
+                key.address = [0; 16];
+                key.port = 0;
+            }
+        }
+        key.flags = 0;
+        key.signal = signal as u16;
+        key
+    }
+
     /// Id of the cgroup (v2) that the socket was made in; 0 where it carries v1 class ids instead.
     #[inline(always)]
     fn cgroup_id(self) -> u64 {
@@ -90,7 +160,7 @@ impl Sock {
         if word & 1 != 0 {
             return 0;
         }
-        read(pointer((word & !3) as *const u8, offsets.cgroup_kn), offsets.kn_id)
+        cgroup::id((word & !3) as *const u8)
     }
 
     #[inline(always)]
@@ -114,8 +184,23 @@ impl Sock {
     }
 }
 
+/// The key of `signal` at a `struct net *` as a whole.
+#[inline(always)]
+pub fn namespace_key(signal: Signal, net: *const u8) -> Key {
+    Key {
+        cgroup: 0,
+        address: [0; 16],
+        netns: read(net, offsets().net_inum),
+        pid: 0,
+        signal: signal as u16,
+        port: 0,
+        flags: 0,
+        reason: 0,
+    }
+}
+
 /// `::ffff:a.b.c.d` of an address in network byte order.
 #[inline(always)]
-fn mapped(v4: [u8; 4]) -> [u8; 16] {
+pub fn mapped(v4: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
 }

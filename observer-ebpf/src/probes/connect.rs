@@ -1,7 +1,8 @@
-//! The load as the kernel sees it, failed port searches, and bind collisions.
+//! The load as the kernel sees it, connects that failed, failed port searches, and bind collisions.
 //!
-//! Kernel: `tcp_set_state` and `inet_sk_state_store`, `__inet_hash_connect`
-//! (net/ipv4/inet_hashtables.c), `inet_csk_get_port` (net/ipv4/inet_connection_sock.c).
+//! Kernel: `tcp_set_state` and `inet_sk_state_store`, `tcp_reset` (net/ipv4/tcp_input.c), `tcp_write_err`
+//! (net/ipv4/tcp_timer.c), `__inet_hash_connect` (net/ipv4/inet_hashtables.c), `inet_csk_get_port`
+//! (net/ipv4/inet_connection_sock.c).
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -24,6 +25,9 @@ const CLOSE: u32 = 7;
 const CLOSE_WAIT: u32 = 8;
 const IPPROTO_TCP: u16 = 6;
 const EADDRNOTAVAIL: i32 = 99;
+const ECONNRESET: i32 = 104;
+const ETIMEDOUT: i32 = 110;
+const ECONNREFUSED: i32 = 111;
 
 /// One tracepoint serves arrivals, departures and the load signal. Most of its firings leave at
 /// the match.
@@ -35,7 +39,7 @@ pub fn socket_state(ctx: BtfTracePointContext) -> u32 {
         (SYN_RECV, ESTABLISHED) if is_tcp(sock) => count(&sock.own_key(Signal::ConnectionAccepted)),
         (CLOSE, SYN_SENT) if is_tcp(sock) => count(&by_current(sock.destination_key(Signal::ConnectAttempt))),
         (SYN_SENT, ESTABLISHED) if is_tcp(sock) => count(&sock.destination_key(Signal::ConnectionOpened)),
-        (SYN_SENT, CLOSE) if is_tcp(sock) => failed_search_by_state(sock),
+        (SYN_SENT, CLOSE) if is_tcp(sock) => connect_failed(sock),
         (ESTABLISHED | CLOSE_WAIT, _) if new != CLOSE_WAIT && is_tcp(sock) => departed(sock),
         _ => {}
     }
@@ -91,14 +95,24 @@ fn departed(sock: Sock) {
     }
 }
 
-/// Without fexit: a connect that failed before it was given a port. A refused or aborted connect
-/// has one, and a missing route fires nothing.
+/// A connect came to nothing. Without fexit, one that failed before it was given a port stands for the
+/// failed search: a refused or aborted connect has a port, and a missing route fires nothing.
 #[inline(always)]
-fn failed_search_by_state(sock: Sock) {
+fn connect_failed(sock: Sock) {
     if sock.wire_port() == 0 {
         let mut key = named(sock.destination_key(Signal::PortSearchFailed));
         key.flags |= key_flags::FALLBACK;
-        failed(&key);
+        return failed(&key);
+    }
+    match sock.error() {
+        ECONNREFUSED => failed(&sock.destination_key(Signal::ConnectRefused)),
+        ETIMEDOUT => failed(&sock.destination_key(Signal::ConnectTimedOut)),
+        // Its process closed it. Before the SYN was sent again that is no failure, but the use that some
+        // programs make of connect (a race between addresses).
+        0 | ECONNRESET if sock.timeouts() > 0 => {
+            failed(&by_current(sock.destination_key(Signal::ConnectAbandoned)));
+        }
+        _ => {}
     }
 }
 

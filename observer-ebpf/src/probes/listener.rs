@@ -5,19 +5,18 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{btf_tracepoint, fentry, fexit},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use observer_common::Signal;
 
+use super::pair::{Function, entered, returned};
 use crate::{
     emit::{Level, count_failure, count_level},
     maps::{SYN, Syn, offsets},
-    sock::{Sock, context_slot, read},
+    sock::{LISTEN, Sock, context_slot, read},
 };
 
-/// TCP_LISTEN.
-const LISTEN: u8 = 10;
 /// Fates of a SYN.
 const DROPPED: u32 = 0;
 const QUEUED: u32 = 1;
@@ -143,10 +142,55 @@ pub fn accept_overflow_v6(ctx: FExitContext) -> u32 {
 
 #[inline(always)]
 fn overflow_at_ack(ctx: &FExitContext, arity: u32) {
-    if context_slot(ctx.as_ptr(), arity) != 0 {
-        return;
+    if context_slot(ctx.as_ptr(), arity) == 0 {
+        no_socket(Sock(ctx.arg::<*const u8>(0)));
     }
-    let listener = Sock(ctx.arg::<*const u8>(0));
+}
+
+/// The same where the function has more arguments than a trampoline carries (7 of them, before 6.6).
+#[kprobe]
+pub fn accept_overflow_v4_entry(ctx: ProbeContext) -> u32 {
+    if let Some(listener) = ctx.arg::<u64>(0) {
+        entered(&ctx, Function::SynRecvV4, listener);
+    }
+    0
+}
+
+/// Its return.
+#[kretprobe]
+pub fn accept_overflow_v4_return(ctx: RetProbeContext) -> u32 {
+    overflow_at_return(&ctx, Function::SynRecvV4);
+    0
+}
+
+/// The same over IPv6, and over it alone.
+#[kprobe]
+pub fn accept_overflow_v6_entry(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(packet)) = (ctx.arg::<u64>(0), ctx.arg::<*const u8>(1))
+        && read::<u16>(packet, offsets().skb_protocol) != ETH_P_IP_BE
+    {
+        entered(&ctx, Function::SynRecvV6, listener);
+    }
+    0
+}
+
+/// Its return.
+#[kretprobe]
+pub fn accept_overflow_v6_return(ctx: RetProbeContext) -> u32 {
+    overflow_at_return(&ctx, Function::SynRecvV6);
+    0
+}
+
+#[inline(always)]
+fn overflow_at_return(ctx: &RetProbeContext, function: Function) {
+    let Some(listener) = returned(ctx, function) else { return };
+    if ctx.ret::<u64>() == 0 {
+        no_socket(Sock(listener as *const u8));
+    }
+}
+
+#[inline(always)]
+fn no_socket(listener: Sock) {
     let queue = listener.accept_queue();
     // The kernel asked `used > limit` when the function began; an accept() on another CPU may have
     // made room since. `>=` keeps that drop; no socket for another reason at a full queue is rarer.

@@ -26,19 +26,28 @@ struct Findings {
     kernel: String,
     /// Why no probe can be had, when none can.
     no_probes: Option<String>,
-    probes: Vec<ProbeFinding>,
+    probes: Probes,
     signals: Vec<SignalCoverage>,
     sources: Vec<SourceStatus>,
     headroom: Vec<UsageSample>,
 }
 
+#[derive(Default, Serialize)]
+struct Probes {
+    /// Milliseconds that loading and attaching all of them took.
+    load_ms: f64,
+    programs: Vec<ProgramFinding>,
+}
+
 #[derive(Serialize)]
-struct ProbeFinding {
+struct ProgramFinding {
     program: &'static str,
     hook: String,
     attached: bool,
-    why_not: Option<String>,
+    /// Why it is not attached.
+    why: Option<String>,
     verified_instructions: Option<u32>,
+    load_ms: f64,
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Result<()> {
@@ -58,29 +67,31 @@ fn examine() -> Findings {
         frame.usages.into_iter().filter(|usage| usage.limit.is_some_and(|limit| limit > 0)).collect();
     headroom.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)));
     headroom.truncate(SHOWN);
-    let (no_probes, probes, signals) = match Kernel::load(Options::default()) {
+    let (no_probes, probes, signals) = match Kernel::load_timed(Options::default(), &mono_ns) {
         Ok(kernel) => (None, probes(&kernel), kernel.coverage()),
         Err(error) => {
             let why = error.to_string();
             let signals = coverage_without_probes(&why);
-            (Some(why), Vec::new(), signals)
+            (Some(why), Probes::default(), signals)
         }
     };
     Findings { kernel: kernel_release(), no_probes, probes, signals, sources: frame.sources, headroom }
 }
 
-fn probes(kernel: &Kernel) -> Vec<ProbeFinding> {
-    kernel
+fn probes(kernel: &Kernel) -> Probes {
+    let programs = kernel
         .attached()
         .iter()
-        .map(|attached| ProbeFinding {
+        .map(|attached| ProgramFinding {
             program: attached.probe.program,
             hook: attached.probe.hook.describe(),
             attached: attached.refused.is_none(),
-            why_not: attached.refused.clone(),
+            why: attached.refused.clone(),
             verified_instructions: attached.verified_instructions,
+            load_ms: attached.load_ms,
         })
-        .collect()
+        .collect();
+    Probes { load_ms: kernel.load_ms(), programs }
 }
 
 fn ratio(usage: &UsageSample) -> f64 {
@@ -96,26 +107,19 @@ fn text(findings: &Findings) -> Result<String, fmt::Error> {
             "no probes: {why}\n  run as root, or with CAP_BPF and CAP_PERFMON, for more than counters"
         )?;
     }
-    if !findings.probes.is_empty() {
-        writeln!(out, "\nprobes")?;
-    }
-    for probe in &findings.probes {
-        match &probe.why_not {
-            None => writeln!(out, "  ok       {}", probe.hook)?,
-            Some(why) => writeln!(out, "  refused  {:36} {why}", probe.hook)?,
-        }
-    }
+    probes_text(&mut out, &findings.probes)?;
     writeln!(out, "\nsignals")?;
     for signal in &findings.signals {
-        writeln!(out, "  {:20} {:11} {}", signal.signal.name(), signal.tier.name(), signal.source)?;
+        writeln!(out, "  {:22} {:11} {}", signal.signal.name(), signal.tier.name(), signal.source)?;
     }
     let absent = findings.signals.iter().filter(|signal| signal.tier == Tier::Absent).count();
     let counted =
         findings.signals.iter().filter(|s| s.tier == Tier::Counter && s.why_degraded.is_some()).count();
     if absent + counted > 0 {
-        println!(
+        writeln!(
+            out,
             "  {counted} on counters for want of a probe, {absent} not to be had; the verdict says what that costs"
-        );
+        )?;
     }
     let failing: Vec<_> =
         findings.sources.iter().filter_map(|s| Some((&s.source, s.error.as_ref()?))).collect();
@@ -129,14 +133,29 @@ fn text(findings: &Findings) -> Result<String, fmt::Error> {
     for usage in &findings.headroom {
         let percent = ratio(usage) * 100.0;
         let limit = usage.limit.unwrap_or_default();
-        println!(
+        writeln!(
+            out,
             "  {:16} {percent:5.1} %  {} of {limit}  {}",
             usage.resource.name(),
             usage.used,
             place(usage)
-        );
+        )?;
     }
     Ok(out)
+}
+
+/// How many are attached, and a line for each that is not.
+fn probes_text(out: &mut String, probes: &Probes) -> fmt::Result {
+    let all = probes.programs.len();
+    if all == 0 {
+        return Ok(());
+    }
+    let refused: Vec<_> = probes.programs.iter().filter_map(|p| Some((p, p.why.as_ref()?))).collect();
+    writeln!(out, "\n{} of {all} probes attached in {:.0} ms", all - refused.len(), probes.load_ms)?;
+    for (program, why) in refused {
+        writeln!(out, "  refused  {:36} {why}", program.hook)?;
+    }
+    Ok(())
 }
 
 fn place(usage: &UsageSample) -> String {

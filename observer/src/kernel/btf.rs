@@ -1,5 +1,5 @@
 //! A reader of the running kernel's BTF, for what aya does not make public: the offsets of struct
-//! members and the number of arguments of functions.
+//! members, the arguments of functions and tracepoints, and the values of enums.
 //!
 //! Format: Documentation/bpf/btf.rst in the kernel's sources. The crates that read it are either
 //! private parts of aya or under a copyleft licence that a static binary cannot carry.
@@ -12,6 +12,7 @@ use thiserror::Error;
 const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;
 
+const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
@@ -23,6 +24,7 @@ const KIND_RESTRICT: u32 = 11;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
 
 /// How deep modifiers and anonymous members may nest before the data is taken for damaged.
 const MAX_DEPTH: u32 = 32;
@@ -73,6 +75,8 @@ pub struct Btf {
     types: Vec<Type>,
     structs: HashMap<u64, u32>,
     functions: HashMap<u64, u32>,
+    enums: HashMap<u64, u32>,
+    typedefs: HashMap<u64, u32>,
 }
 
 impl Btf {
@@ -93,8 +97,15 @@ impl Btf {
         let start = header_len + word(&data, 8)? as usize;
         let end = start + word(&data, 12)? as usize;
         let strings = header_len + word(&data, 16)? as usize;
-        let mut btf =
-            Self { data, strings, types: vec![VOID], structs: HashMap::new(), functions: HashMap::new() };
+        let mut btf = Self {
+            data,
+            strings,
+            types: vec![VOID],
+            structs: HashMap::new(),
+            functions: HashMap::new(),
+            enums: HashMap::new(),
+            typedefs: HashMap::new(),
+        };
         let mut at = start;
         while at < end {
             at = btf.index(at)?;
@@ -106,8 +117,10 @@ impl Btf {
     pub fn lookup(&self, lookup: Lookup) -> Option<u32> {
         match lookup {
             Lookup::Member(path) => self.member_offset(path),
-            Lookup::Arity([function]) => self.arity(function),
-            Lookup::Arity(_) => None,
+            Lookup::Arity(path) => self.arity(path.first()?),
+            Lookup::TracepointArity(path) => self.tracepoint_arity(path.first()?),
+            Lookup::TracepointPointer(path) => self.tracepoint_takes_pointer(path.first()?).map(u32::from),
+            Lookup::EnumValue(path) => self.enum_value(path.first()?, path.get(1)?),
         }
     }
 
@@ -130,6 +143,54 @@ impl Btf {
         (prototype.kind() == KIND_FUNC_PROTO).then_some(prototype.len() as u32)
     }
 
+    /// How many arguments a program on a tracepoint is given.
+    pub fn tracepoint_arity(&self, tracepoint: &str) -> Option<u32> {
+        // The first one is the tracepoint's own, and not handed on.
+        (self.tracepoint(tracepoint)?.len() as u32).checked_sub(1)
+    }
+
+    /// Whether the first argument of a tracepoint is a pointer.
+    pub fn tracepoint_takes_pointer(&self, tracepoint: &str) -> Option<bool> {
+        const SECOND: usize = 8;
+        let prototype = self.tracepoint(tracepoint)?;
+        let argument = word(&self.data, prototype.body + SECOND + 4).ok().filter(|_| prototype.len() > 1)?;
+        Some(self.resolve(argument)?.kind() == KIND_PTR)
+    }
+
+    /// Value of an enumerator.
+    pub fn enum_value(&self, name: &str, enumerator: &str) -> Option<u32> {
+        self.enumerators(name).find(|(_, found)| *found == enumerator.as_bytes()).map(|(value, _)| value)
+    }
+
+    /// Values and names of an enum, without the prefix that they share. Those without it are left out.
+    pub fn enum_names(&self, name: &str, prefix: &str) -> HashMap<u32, String> {
+        self.enumerators(name)
+            .filter_map(|(value, name)| Some((value, name.strip_prefix(prefix.as_bytes())?)))
+            .map(|(value, name)| (value, String::from_utf8_lossy(name).into_owned()))
+            .collect()
+    }
+
+    /// The low half of each value, which is all that the kernel uses of those we ask for.
+    fn enumerators(&self, name: &str) -> impl Iterator<Item = (u32, &[u8])> {
+        let found = self.enums.get(&hash(name.as_bytes())).and_then(|id| self.types.get(*id as usize));
+        found.into_iter().flat_map(move |found| {
+            let record = if found.kind() == KIND_ENUM { 8 } else { 12 };
+            (0..found.len()).filter_map(move |index| {
+                let at = found.body + index * record;
+                let name = word(&self.data, at).ok()?;
+                Some((word(&self.data, at + 4).ok()?, self.string(name)))
+            })
+        })
+    }
+
+    /// The prototype of a tracepoint's programs: `btf_trace_NAME` is a pointer to it.
+    fn tracepoint(&self, name: &str) -> Option<Type> {
+        let typedef = *self.typedefs.get(&hash(format!("btf_trace_{name}").as_bytes()))?;
+        let pointer = self.resolve(typedef)?;
+        let prototype = self.resolve(pointer.size_or_type)?;
+        (pointer.kind() == KIND_PTR && prototype.kind() == KIND_FUNC_PROTO).then_some(prototype)
+    }
+
     /// Records the type at `at` and returns where the next one begins.
     fn index(&mut self, at: usize) -> Result<usize, BtfError> {
         let record = Type {
@@ -148,6 +209,14 @@ impl Btf {
             KIND_FUNC => {
                 let name = hash(self.string(record.name));
                 self.functions.entry(name).or_insert(record.size_or_type);
+            }
+            KIND_ENUM | KIND_ENUM64 if record.name != 0 => {
+                let name = hash(self.string(record.name));
+                self.enums.entry(name).or_insert(id);
+            }
+            KIND_TYPEDEF => {
+                let name = hash(self.string(record.name));
+                self.typedefs.entry(name).or_insert(id);
             }
             _ => {}
         }
@@ -214,12 +283,12 @@ fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {
 fn body_len(kind: u32, len: usize) -> Option<usize> {
     Some(match kind {
         // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG
-        2 | 7..=12 | 16 | 18 => 0,
+        KIND_PTR | 7..=12 | 16 | 18 => 0,
         // INT, VAR, DECL_TAG
         1 | 14 | 17 => 4,
         KIND_ARRAY => 12,
         // STRUCT, UNION, DATASEC, ENUM64
-        KIND_STRUCT | KIND_UNION | 15 | 19 => len * 12,
+        KIND_STRUCT | KIND_UNION | 15 | KIND_ENUM64 => len * 12,
         KIND_ENUM | KIND_FUNC_PROTO => len * 8,
         _ => return None,
     })
@@ -260,6 +329,8 @@ mod tests {
             if let Ok(btf) = Btf::parse(bytes) {
                 let _ = btf.member_offset(&["", "a", "b"]);
                 let _ = btf.arity("");
+                let _ = btf.tracepoint_takes_pointer("");
+                let _ = btf.enum_value("", "a");
             }
         }
     }

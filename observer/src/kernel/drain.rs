@@ -10,7 +10,7 @@ use std::{
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
 use observer_common::{Cell, Event, Key, Signal, SubjectKind, key_flags};
 
-use super::{Kernel, KernelError};
+use super::{Kernel, KernelError, reasons::Reasons};
 use crate::core::{
     frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
     subject::{Controller, Subject},
@@ -24,6 +24,7 @@ pub struct Drain {
     events_lost: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
     tiers: HashMap<u16, SignalSource>,
+    reasons: Reasons,
     seen: HashMap<Key, u64>,
     losses: HashMap<String, u64>,
     read_ns: Option<u64>,
@@ -56,6 +57,7 @@ impl Drain {
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,
             tiers,
+            reasons: kernel.reasons.clone(),
             seen: HashMap::new(),
             losses: HashMap::new(),
             read_ns: None,
@@ -101,10 +103,16 @@ impl Drain {
             if key.flags & key_flags::FALLBACK != 0 && !source.fallback {
                 continue;
             }
-            frame.signals.extend(sample(&key, &total, source.tier, began, since_ns));
+            let sample = sample(&key, &total, source.tier, began, since_ns);
+            frame.signals.extend(sample.map(|sample| SignalSample {
+                reason: self.reasons.name(sample.signal, key.reason),
+                ..sample
+            }));
         }
         // The map's order is the kernel's hash order; ours is the key's, so that runs compare.
-        frame.signals.sort_by(|a, b| (a.signal, &a.subject).cmp(&(b.signal, &b.subject)));
+        frame
+            .signals
+            .sort_by(|a, b| (a.signal, &a.subject, &a.reason).cmp(&(b.signal, &b.subject, &b.reason)));
         Ok(())
     }
 

@@ -1,19 +1,20 @@
-//! Loading and attaching the probes, and saying on which tier each signal is had.
-
-use std::collections::BTreeSet;
+//! Loading the kernel side.
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     maps::{HashMap, MapData, MapError},
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
 };
 use observer_common::{Offsets, Signal};
 use thiserror::Error;
 
+pub use super::coverage::without_probes as coverage_without_probes;
 use super::{
+    attach::{Attached, Attacher, root_cause},
     btf::{Btf, BtfError},
+    coverage,
     log::{self, ProbeLog},
-    probes::{Hook, PROBES, Probe, Wanted, counter},
+    memlock, probes,
+    reasons::Reasons,
 };
 use crate::core::frame::{SignalCoverage, Tier};
 
@@ -52,47 +53,50 @@ pub struct Options {
     pub precise: bool,
 }
 
-/// How one probe fared.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// The probe.
-    pub probe: Probe,
-    /// Why it is not attached; `None` when it is.
-    pub refused: Option<String>,
-    /// Instructions that the verifier went through, where the kernel tells (5.16 and later).
-    pub verified_instructions: Option<u32>,
-}
-
 /// The attached probes. Dropping it detaches them: nothing is pinned.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
+    pub(super) reasons: Reasons,
     attached: Vec<Attached>,
+    load_ms: f64,
     log: Option<ProbeLog>,
 }
 
 impl Kernel {
     /// Loads the object and attaches every probe that this kernel takes.
     pub fn load(options: Options) -> Result<Self, KernelError> {
+        Self::load_timed(options, &|| 0)
+    }
+
+    /// The same, taking the time of it. `clock` is CLOCK_MONOTONIC in nanoseconds.
+    pub fn load_timed(options: Options, clock: &dyn Fn() -> u64) -> Result<Self, KernelError> {
+        let began = clock();
+        let _room = memlock::Raised::as_far_as_allowed();
         let types = Btf::from_kernel()?;
         let offsets = Offsets::resolve(|lookup| types.lookup(lookup));
+        let reasons = Reasons::read(&types);
         drop(types);
         let aya_btf = AyaBtf::from_sys_fs()?;
         let log_level = log::level();
+        let counted_drops = reasons.counted_drops();
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&aya_btf))
             .override_global("OFFSETS", &offsets, true)
+            .override_global("DROP_REASONS", &counted_drops, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .load(OBJECT)
             .map_err(|error| KernelError::Maps { reason: root_cause(&error) })?;
-        let mut attached: Vec<Attached> = Vec::with_capacity(PROBES.len());
-        for probe in PROBES {
-            if is_wanted(probe, options, &attached) {
-                let outcome = attach(&mut ebpf, probe, &aya_btf, &attached);
+        let mut attached: Vec<Attached> = Vec::new();
+        let mut attacher = Attacher { ebpf: &mut ebpf, btf: &aya_btf, offsets: &offsets, clock };
+        for probe in probes::all() {
+            if Attached::is_wanted(probe, options.precise, &attached) {
+                let outcome = attacher.attach(probe, &attached);
                 attached.push(outcome);
             }
         }
         let log = ProbeLog::open(&mut ebpf);
-        Ok(Self { ebpf, attached, log })
+        let load_ms = clock().saturating_sub(began) as f64 / 1e6;
+        Ok(Self { ebpf, reasons, attached, load_ms, log })
     }
 
     /// What the probes have to say, where it was asked for.
@@ -103,6 +107,11 @@ impl Kernel {
     /// How each wanted probe fared.
     pub fn attached(&self) -> &[Attached] {
         &self.attached
+    }
+
+    /// Milliseconds that loading and attaching took, all in all.
+    pub fn load_ms(&self) -> f64 {
+        self.load_ms
     }
 
     /// Whether no probe could be attached.
@@ -136,130 +145,16 @@ impl Kernel {
 
     /// On which tier each signal is had.
     pub fn coverage(&self) -> Vec<SignalCoverage> {
-        coverage(&self.attached, None)
+        coverage::of_all(&self.attached, None)
     }
 
     /// Whether the fallback cells of a signal are the ones to read.
     pub(super) fn reads_fallback(&self, signal: Signal) -> bool {
-        !self.attached.iter().any(|a| a.refused.is_none() && a.probe.signals.contains(&signal))
+        coverage::reads_fallback(&self.attached, signal)
     }
 
     /// The tier that a probed signal is had on.
     pub(super) fn tier(&self, signal: Signal) -> Tier {
-        best(&self.attached, signal).map_or(Tier::Absent, |probe| probe.hook.tier())
-    }
-}
-
-/// The tier of each signal when nothing could be loaded, and why.
-pub fn coverage_without_probes(reason: &str) -> Vec<SignalCoverage> {
-    coverage(&[], Some(reason))
-}
-
-fn coverage(attached: &[Attached], nothing_loaded: Option<&str>) -> Vec<SignalCoverage> {
-    Signal::ALL
-        .iter()
-        .map(|signal| {
-            let why: BTreeSet<String> = attached
-                .iter()
-                .filter(|a| a.probe.signals.contains(signal))
-                .filter_map(|a| Some(refusal(a.probe.hook, a.refused.as_deref()?)))
-                .collect();
-            let why_degraded = match nothing_loaded {
-                Some(reason) if probed(*signal) => Some(reason.to_owned()),
-                _ => (!why.is_empty()).then(|| why.into_iter().collect::<Vec<_>>().join("; ")),
-            };
-            let (tier, source) = match (best(attached, *signal), counter(*signal)) {
-                (Some(probe), _) => (probe.hook.tier(), probe.hook.describe()),
-                (None, Some(counter)) => (Tier::Counter, counter.to_owned()),
-                (None, None) => (Tier::Absent, "none".to_owned()),
-            };
-            SignalCoverage { signal: *signal, tier, source, why_degraded }
-        })
-        .collect()
-}
-
-/// Why a hook is not had: a kernel that forbids one trampoline forbids them all.
-fn refusal(hook: Hook, why: &str) -> String {
-    match (hook.tier(), why.starts_with(NOT_PERMITTED)) {
-        (Tier::Trampoline, true) => format!("this kernel refuses fentry and fexit ({why})"),
-        _ => format!("{} cannot be attached ({why})", hook.describe()),
-    }
-}
-
-fn probed(signal: Signal) -> bool {
-    PROBES.iter().any(|probe| probe.signals.contains(&signal))
-}
-
-fn best(attached: &[Attached], signal: Signal) -> Option<&Probe> {
-    let works = |a: &&Attached| a.refused.is_none();
-    attached
-        .iter()
-        .filter(works)
-        .find(|a| a.probe.signals.contains(&signal))
-        .or_else(|| attached.iter().filter(works).find(|a| a.probe.fallback.contains(&signal)))
-        .map(|a| &a.probe)
-}
-
-fn is_wanted(probe: &Probe, options: Options, attached: &[Attached]) -> bool {
-    match probe.wanted {
-        Wanted::Always | Wanted::With(_) => true,
-        Wanted::Instead(other) => refusal_of(other, attached).is_some(),
-        Wanted::PreciseInstead(other) => options.precise && refusal_of(other, attached).is_some(),
-    }
-}
-
-/// Why a program that was wanted is not attached.
-fn refusal_of<'a>(program: &str, attached: &'a [Attached]) -> Option<&'a str> {
-    attached.iter().find(|a| a.probe.program == program)?.refused.as_deref()
-}
-
-fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &AyaBtf, attached: &[Attached]) -> Attached {
-    let companions: &[&str] = if let Wanted::With(programs) = probe.wanted { programs } else { &[] };
-    let missing = companions.iter().find_map(|program| refusal_of(program, attached));
-    let outcome = match ebpf.program_mut(probe.program) {
-        _ if missing.is_some() => Err(missing.unwrap_or_default().to_owned()),
-        Some(program) => attach_program(program, probe.hook, btf).map_err(|error| root_cause(&error)),
-        None => Err("the object has no such program".to_owned()),
-    };
-    Attached {
-        probe: *probe,
-        verified_instructions: outcome.as_ref().ok().copied().flatten(),
-        refused: outcome.err(),
-    }
-}
-
-fn attach_program(program: &mut Program, hook: Hook, btf: &AyaBtf) -> Result<Option<u32>, ProgramError> {
-    match hook {
-        Hook::FEntry(function) => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(function, btf)?;
-            program.attach()?;
-        }
-        Hook::FExit(function) => {
-            let program: &mut FExit = program.try_into()?;
-            program.load(function, btf)?;
-            program.attach()?;
-        }
-        Hook::TracePoint(name) => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
-        }
-    }
-    Ok(program.info()?.verified_instruction_count())
-}
-
-const NOT_PERMITTED: &str = "EPERM, not permitted";
-
-/// The innermost cause: `Operation not permitted (os error 1)` says more than the layers around it.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-        Some(libc::EPERM) => NOT_PERMITTED.to_owned(),
-        Some(libc::EACCES) => "EACCES, refused by the verifier or a security policy".to_owned(),
-        _ => cause.to_string(),
+        coverage::tier(&self.attached, signal).unwrap_or(Tier::Absent)
     }
 }

@@ -1,10 +1,15 @@
 //! The kernel side as user space sees it: which probes this kernel takes, loading them, and draining
 //! what they counted.
 
+pub mod attach;
 pub mod btf;
+pub mod coverage;
 pub mod drain;
 pub mod load;
 pub mod log;
+mod memlock;
 pub mod probes;
+mod reasons;
+mod symbols;
 
 pub use load::{Kernel, KernelError, Options};

@@ -1,6 +1,9 @@
-//! The table of probes: which program hooks what, for which signals, and when it is wanted.
+//! The probes: which program hooks what, for which signals, and when it is wanted. The table itself is in
+//! [`table`], by family.
 
-use observer_common::Signal;
+mod table;
+
+use observer_common::{Offsets, Signal};
 
 use crate::core::frame::Tier;
 
@@ -11,6 +14,10 @@ pub enum Hook {
     FEntry(&'static str),
     /// Return of a kernel function.
     FExit(&'static str),
+    /// Entry of a kernel function, by way of a breakpoint: dearer, but it takes any function.
+    KProbe(&'static str),
+    /// Return of a kernel function, by way of a breakpoint.
+    KRetProbe(&'static str),
     /// A tracepoint with BTF.
     TracePoint(&'static str),
 }
@@ -20,17 +27,21 @@ impl Hook {
     pub fn tier(self) -> Tier {
         match self {
             Self::FEntry(_) | Self::FExit(_) => Tier::Trampoline,
+            Self::KProbe(_) | Self::KRetProbe(_) => Tier::Kprobe,
             Self::TracePoint(_) => Tier::Tracepoint,
         }
     }
 
     /// As it is written in `coverage`.
     pub fn describe(self) -> String {
-        match self {
-            Self::FEntry(function) => format!("fentry {function}"),
-            Self::FExit(function) => format!("fexit {function}"),
-            Self::TracePoint(name) => format!("tp_btf {name}"),
-        }
+        let (kind, at) = match self {
+            Self::FEntry(function) => ("fentry", function),
+            Self::FExit(function) => ("fexit", function),
+            Self::KProbe(function) => ("kprobe", function),
+            Self::KRetProbe(function) => ("kretprobe", function),
+            Self::TracePoint(name) => ("tp_btf", name),
+        };
+        format!("{kind} {at}")
     }
 }
 
@@ -39,12 +50,33 @@ impl Hook {
 pub enum Wanted {
     /// Always.
     Always,
-    /// Only together with all of the named programs, without which it would count wrongly.
+    /// Only where all of the named programs are wanted, and together with them: without, it would count
+    /// wrongly.
     With(&'static [&'static str]),
     /// Only where the named program was refused.
     Instead(&'static str),
     /// Only with `--precise`, and where the named program was refused: it costs every system call.
     PreciseInstead(&'static str),
+}
+
+/// What a program cannot do without, and the verifier does not know of.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// A tracepoint that gives at least so many arguments.
+    Arguments {
+        /// How many it gives on this kernel.
+        given: fn(&Offsets) -> u32,
+        /// How many are needed.
+        at_least: u32,
+        /// What it means that there are fewer.
+        otherwise: &'static str,
+    },
+    /// nf_conntrack, loaded before observer starts.
+    Conntrack,
+    /// The address of `sched_cfs_period_timer`.
+    PeriodTimer,
 }
 
 /// One program of the object.
@@ -56,148 +88,37 @@ pub struct Probe {
     pub hook: Hook,
     /// When.
     pub wanted: Wanted,
+    /// What else it takes.
+    pub needs: Need,
     /// What it counts.
     pub signals: &'static [Signal],
     /// Signals that it counts with [`observer_common::key_flags::FALLBACK`], for want of a trampoline.
     pub fallback: &'static [Signal],
 }
 
-/// Every probe, best first for each signal.
-pub const PROBES: &[Probe] = &[
-    Probe {
-        program: "syn_queued",
-        hook: Hook::FEntry("inet_csk_reqsk_queue_hash_add"),
-        wanted: Wanted::Always,
-        signals: &[],
-        fallback: &[],
-    },
-    Probe {
-        program: "syn_cookie_v4",
-        hook: Hook::FEntry("cookie_v4_init_sequence"),
-        wanted: Wanted::Always,
-        signals: &[],
-        fallback: &[],
-    },
-    Probe {
-        program: "syn_cookie_v6",
-        hook: Hook::FEntry("cookie_v6_init_sequence"),
-        wanted: Wanted::Always,
-        signals: &[],
-        fallback: &[],
-    },
-    Probe {
-        program: "syn_fast_open",
-        hook: Hook::FEntry("inet_csk_reqsk_queue_add"),
-        wanted: Wanted::Always,
-        signals: &[],
-        fallback: &[],
-    },
-    Probe {
-        program: "syn_arrival",
-        hook: Hook::FEntry("tcp_conn_request"),
-        wanted: Wanted::Always,
-        signals: &[Signal::SynArrival],
-        fallback: &[],
-    },
-    Probe {
-        program: "syn_fate",
-        hook: Hook::FExit("tcp_conn_request"),
-        // Not with the IPv6 cookie's: a kernel may have IPv6 as a module, or not at all.
-        wanted: Wanted::With(&["syn_queued", "syn_cookie_v4", "syn_fast_open", "syn_arrival"]),
-        signals: &[Signal::AcceptOverflowSyn, Signal::SynQueueDrop, Signal::SynCookie],
-        fallback: &[],
-    },
-    Probe {
-        program: "accept_overflow_v4",
-        hook: Hook::FExit("tcp_v4_syn_recv_sock"),
-        wanted: Wanted::Always,
-        signals: &[Signal::AcceptOverflowAck],
-        fallback: &[],
-    },
-    Probe {
-        program: "accept_overflow_v6",
-        hook: Hook::FExit("tcp_v6_syn_recv_sock"),
-        wanted: Wanted::Always,
-        signals: &[Signal::AcceptOverflowAck],
-        fallback: &[],
-    },
-    Probe {
-        program: "accept_enqueued",
-        hook: Hook::TracePoint("sk_data_ready"),
-        wanted: Wanted::Always,
-        signals: &[Signal::AcceptEnqueued],
-        fallback: &[],
-    },
-    Probe {
-        program: "accept_enqueued_fentry",
-        hook: Hook::FEntry("sock_def_readable"),
-        wanted: Wanted::Instead("accept_enqueued"),
-        signals: &[Signal::AcceptEnqueued],
-        fallback: &[],
-    },
-    Probe {
-        program: "port_search_failed",
-        hook: Hook::FExit("__inet_hash_connect"),
-        wanted: Wanted::Always,
-        signals: &[Signal::PortSearchFailed],
-        fallback: &[],
-    },
-    Probe {
-        program: "bind_failed",
-        hook: Hook::FExit("inet_csk_get_port"),
-        wanted: Wanted::Always,
-        signals: &[Signal::BindExhausted, Signal::BindCollision],
-        fallback: &[],
-    },
-    Probe {
-        program: "socket_state",
-        hook: Hook::TracePoint("inet_sock_set_state"),
-        wanted: Wanted::Always,
-        signals: &[
-            Signal::ConnectionAccepted,
-            Signal::AcceptedClosed,
-            Signal::ConnectAttempt,
-            Signal::ConnectionOpened,
-            Signal::OpenedClosed,
-        ],
-        fallback: &[Signal::PortSearchFailed],
-    },
-    Probe {
-        program: "descriptor_limit",
-        hook: Hook::FExit("alloc_fd"),
-        wanted: Wanted::Always,
-        signals: &[Signal::DescriptorLimit],
-        fallback: &[],
-    },
-    Probe {
-        program: "file_table_full",
-        hook: Hook::FExit("alloc_empty_file"),
-        wanted: Wanted::Always,
-        signals: &[Signal::FileTableFull],
-        fallback: &[],
-    },
-    Probe {
-        program: "descriptor_limit_precise",
-        hook: Hook::TracePoint("sys_exit"),
-        wanted: Wanted::PreciseInstead("descriptor_limit"),
-        signals: &[],
-        fallback: &[Signal::DescriptorLimit, Signal::FileTableFull],
-    },
-    Probe {
-        program: "process_fork",
-        hook: Hook::TracePoint("sched_process_fork"),
-        wanted: Wanted::Always,
-        signals: &[],
-        fallback: &[],
-    },
-    Probe {
-        program: "process_exit",
-        hook: Hook::TracePoint("sched_process_exit"),
-        wanted: Wanted::Always,
-        signals: &[],
-        fallback: &[],
-    },
-];
+impl Probe {
+    /// A program that is always wanted.
+    const fn new(program: &'static str, hook: Hook, signals: &'static [Signal]) -> Self {
+        Self { program, hook, wanted: Wanted::Always, needs: Need::Nothing, signals, fallback: &[] }
+    }
+
+    const fn wanted(self, wanted: Wanted) -> Self {
+        Self { wanted, ..self }
+    }
+
+    const fn needs(self, needs: Need) -> Self {
+        Self { needs, ..self }
+    }
+
+    const fn or_fallback(self, fallback: &'static [Signal]) -> Self {
+        Self { fallback, ..self }
+    }
+}
+
+/// Every probe, best first for each signal, and each after those that its [`Wanted`] names.
+pub fn all() -> impl Iterator<Item = &'static Probe> {
+    table::FAMILIES.iter().copied().flatten()
+}
 
 /// The kernel's own counter that stands in for a signal where no probe counts it.
 pub fn counter(signal: Signal) -> Option<&'static str> {
@@ -257,23 +178,31 @@ pub fn counter(signal: Signal) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn every_signal_has_a_source_and_every_replacement_names_a_probe() {
+    fn every_signal_has_a_source() {
         for signal in Signal::ALL {
-            let probed = PROBES.iter().any(|p| p.signals.contains(signal) || p.fallback.contains(signal));
+            let probed = all().any(|p| p.signals.contains(signal) || p.fallback.contains(signal));
             assert!(probed || counter(*signal).is_some(), "{}", signal.name());
         }
-        for probe in PROBES {
+    }
+
+    #[test]
+    fn a_probe_names_only_others_that_come_before_it() {
+        let mut before = BTreeSet::new();
+        for probe in all() {
             let others: &[&str] = match &probe.wanted {
                 Wanted::Always => &[],
                 Wanted::With(others) => others,
                 Wanted::Instead(other) | Wanted::PreciseInstead(other) => std::slice::from_ref(other),
             };
             for other in others {
-                assert!(PROBES.iter().any(|p| p.program == *other), "{other}");
+                assert!(before.contains(other), "{} before {}", other, probe.program);
             }
+            assert!(before.insert(probe.program), "{} is there twice", probe.program);
         }
     }
 }

@@ -1,0 +1,61 @@
+//! Processes killed because memory ran out.
+//!
+//! Kernel: `oom_kill_process`, `mark_oom_victim` (mm/oom_kill.c). A process that was about to exit anyway is
+//! marked as well, without the kernel counting a kill.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use observer_common::{Key, Signal, key_flags};
+
+use super::connect::is_generator;
+use crate::{
+    cgroup,
+    emit::{Level, count_failure, count_failure_of},
+    maps::{OOM, Oom, offsets},
+    sock::{context_slot, read},
+};
+
+/// What limited the allocation, for the victims that follow. Plus one, so that 0 means unknown.
+#[fentry(function = "oom_kill_process")]
+pub fn oom_constraint(ctx: FEntryContext) -> u32 {
+    let control = ctx.arg::<*const u8>(0);
+    let constraint = u64::from(read::<u32>(control, offsets().oom_constraint)) + 1;
+    // An array has room for its element.
+    let _ = OOM.set(0, Oom { by: bpf_get_current_pid_tgid(), constraint }, 0);
+    0
+}
+
+/// A process was chosen to be killed.
+#[btf_tracepoint(function = "mark_victim")]
+pub fn oom_kill(ctx: BtfTracePointContext) -> u32 {
+    let argument = context_slot(ctx.as_ptr(), 0);
+    if offsets().tp_mark_victim_task == 1 {
+        let victim = argument as *const u8;
+        let mut key = killed(cgroup::of_memory(victim), read(victim, offsets().task_tgid));
+        if is_generator(key.pid) {
+            key.flags = key_flags::GENERATOR;
+        }
+        count_failure_of(&key, victim);
+    } else {
+        // Before 6.8 it is a pid alone. The event would carry the name of the task that found no memory.
+        let key = Key { pid: 0, ..killed(cgroup::of_memory_of_current(), 0) };
+        count_failure(&key, Level::default());
+    }
+    0
+}
+
+#[inline(always)]
+fn killed(memory: u64, tgid: u32) -> Key {
+    let mut key = cgroup::key(Signal::OomKill, memory);
+    key.pid = tgid;
+    if let Some(oom) = OOM.get(0)
+        && oom.by == bpf_get_current_pid_tgid()
+    {
+        key.reason = oom.constraint as u16;
+    }
+    key
+}

@@ -1,0 +1,93 @@
+//! Resets, sent and received, and SYNs that nobody listens for.
+//!
+//! Kernel: `tcp_v4_send_reset` (net/ipv4/tcp_ipv4.c), `tcp_v6_send_reset` (net/ipv6/tcp_ipv6.c),
+//! `tcp_send_active_reset` (net/ipv4/tcp_output.c), `tcp_reset` (net/ipv4/tcp_input.c).
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
+};
+use observer_common::Signal;
+
+use crate::{
+    emit::{Level, count_failure},
+    packet::Packet,
+    sock::{SYN_SENT, Sock, context_slot},
+};
+
+/// A reset was sent; from 6.10 on, with the reason, and also where there is no socket.
+#[btf_tracepoint(function = "tcp_send_reset")]
+pub fn reset_sent(ctx: BtfTracePointContext) -> u32 {
+    let sock = Sock(ctx.arg::<*const u8>(0));
+    let reason = context_slot(ctx.as_ptr(), 2) as u16;
+    if sock.0.is_null() {
+        without_socket(Packet(ctx.arg::<*const u8>(1)), reason);
+    } else {
+        with_socket(sock, reason);
+    }
+    0
+}
+
+/// The same before 6.10: only of full sockets, and without a reason.
+#[btf_tracepoint(function = "tcp_send_reset")]
+pub fn reset_sent_by_socket(ctx: BtfTracePointContext) -> u32 {
+    with_socket(Sock(ctx.arg::<*const u8>(0)), 0);
+    0
+}
+
+/// What that leaves out.
+#[fentry(function = "tcp_v4_send_reset")]
+pub fn reset_sent_v4(ctx: FEntryContext) -> u32 {
+    left_out_by_the_tracepoint(&ctx);
+    0
+}
+
+/// The same over IPv6.
+#[fentry(function = "tcp_v6_send_reset")]
+pub fn reset_sent_v6(ctx: FEntryContext) -> u32 {
+    left_out_by_the_tracepoint(&ctx);
+    0
+}
+
+#[inline(always)]
+fn left_out_by_the_tracepoint(ctx: &FEntryContext) {
+    let sock = Sock(ctx.arg::<*const u8>(0));
+    let packet = Packet(ctx.arg::<*const u8>(1));
+    // The kernel never answers a reset with one.
+    if packet.is_reset() {
+        return;
+    }
+    if sock.0.is_null() {
+        without_socket(packet, 0);
+    } else if !sock.is_full() {
+        with_socket(sock, 0);
+    }
+}
+
+#[inline(always)]
+fn with_socket(sock: Sock, reason: u16) {
+    let mut key = sock.peer_key(Signal::ResetSent);
+    key.reason = reason;
+    count_failure(&key, Level::default());
+}
+
+/// A SYN that is refused needs no reason: nobody listens.
+#[inline(always)]
+fn without_socket(packet: Packet, reason: u16) {
+    let mut key = packet.refused_key();
+    if key.signal == Signal::ResetSent as u16 {
+        key.reason = reason;
+    }
+    count_failure(&key, Level::default());
+}
+
+/// A reset arrived. While the connection is being made it refuses it, which the state tells.
+#[btf_tracepoint(function = "tcp_receive_reset")]
+pub fn reset_received(ctx: BtfTracePointContext) -> u32 {
+    let sock = Sock(ctx.arg::<*const u8>(0));
+    if sock.state() != SYN_SENT {
+        count_failure(&sock.peer_key(Signal::ResetReceived), Level::default());
+    }
+    0
+}

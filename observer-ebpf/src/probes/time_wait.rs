@@ -1,0 +1,56 @@
+//! Entries into TIME_WAIT and what becomes of them.
+//!
+//! Kernel: `tcp_time_wait` (net/ipv4/tcp_minisocks.c), `inet_twsk_alloc` and `inet_twsk_kill`
+//! (net/ipv4/inet_timewait_sock.c). A socket in TIME_WAIT is another, smaller one: the full one goes from
+//! FIN_WAIT2 or CLOSING to CLOSE, and no socket ever changes its state to TIME_WAIT.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fentry, fexit},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext},
+};
+use observer_common::Signal;
+
+use crate::{
+    emit::{Level, count, count_failure},
+    sock::{Sock, namespace_key},
+};
+
+const FIN_WAIT2: u32 = 5;
+const CLOSE: u32 = 7;
+const CLOSING: u32 = 11;
+const IPPROTO_TCP: u16 = 6;
+
+/// A connection was to enter TIME_WAIT. There is no socket for it at tcp_max_tw_buckets, or without memory.
+#[fexit(function = "inet_twsk_alloc")]
+pub fn time_wait(ctx: FExitContext) -> u32 {
+    let sock = Sock(ctx.arg::<*const u8>(0));
+    if ctx.arg::<u64>(3) == 0 {
+        count_failure(&namespace_key(Signal::TimeWaitOverflow, sock.netns_pointer()), Level::default());
+    } else {
+        count(&sock.connecting_key(Signal::TimeWaitEntered));
+    }
+    0
+}
+
+/// Without fexit: what has closed in order. Those for which there was no room are among them.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn time_wait_by_state(ctx: BtfTracePointContext) -> u32 {
+    let (old, new) = (ctx.arg::<u32>(1), ctx.arg::<u32>(2));
+    if new == CLOSE && matches!(old, FIN_WAIT2 | CLOSING) {
+        let sock = Sock(ctx.arg::<*const u8>(0));
+        // A reset in these states leaves an error.
+        if sock.protocol() == IPPROTO_TCP && sock.error() == 0 {
+            count(&sock.connecting_key(Signal::TimeWaitEntered));
+        }
+    }
+    0
+}
+
+/// A socket left TIME_WAIT, for whatever reason.
+#[fentry(function = "inet_twsk_kill")]
+pub fn time_wait_exited(ctx: FEntryContext) -> u32 {
+    // It begins with what every socket begins with.
+    let sock = Sock(ctx.arg::<*const u8>(0));
+    count(&namespace_key(Signal::TimeWaitExited, sock.netns_pointer()));
+    0
+}
