@@ -5,6 +5,7 @@
 
 mod cgroups;
 mod changes;
+mod conntrack;
 mod descriptors;
 mod error;
 mod files;
@@ -17,12 +18,15 @@ mod owners;
 mod pace;
 mod ports;
 mod processes;
+mod psi;
 mod snmp;
 mod sock_diag;
 mod sockstat;
+mod softnet;
 mod syn_queues;
 mod sysctls;
 mod text;
+mod vmstat;
 mod world;
 
 #[cfg(test)]
@@ -91,11 +95,15 @@ impl Collector {
                 Box::<namespaces::Namespaces>::default(),
                 Box::<snmp::Snmp>::default(),
                 Box::<netstat::Netstat>::default(),
+                Box::<conntrack::Conntrack>::default(),
                 Box::<sysctls::Sysctls>::default(),
                 Box::<sockstat::Sockstat>::default(),
+                Box::<softnet::Softnet>::default(),
                 Box::<listeners::Listeners>::default(),
                 Box::<descriptors::Descriptors>::default(),
                 Box::<files::Files>::default(),
+                Box::<vmstat::Vmstat>::default(),
+                Box::<psi::Psi>::default(),
                 Box::<owners::Owners>::default(),
                 Box::<identities::Identities>::default(),
                 Box::<syn_queues::SynQueues>::default(),
