@@ -72,8 +72,10 @@ pub struct Collector {
     changes: Changes,
     /// In the order in which they learn from one another, counters before the slower ones.
     sources: Vec<Box<dyn Source>>,
+    /// Follows the cgroups of the processes that the others found.
+    limits: cgroups::Follow,
     /// Reads last, since it gives names to what the others told.
-    cgroups: cgroups::Cgroups,
+    paths: cgroups::Paths,
 }
 
 impl std::fmt::Debug for Collector {
@@ -109,7 +111,8 @@ impl Collector {
                 Box::<syn_queues::SynQueues>::default(),
                 Box::<ports::Ports>::default(),
             ],
-            cgroups: cgroups::Cgroups::default(),
+            limits: cgroups::Follow::default(),
+            paths: cgroups::Paths::default(),
         }
     }
 
@@ -133,8 +136,10 @@ impl Collector {
         for source in &mut self.sources {
             run(source.as_mut(), &mut self.world, &mut self.changes, clock, frame);
         }
-        self.cgroups.note(frame);
-        run(&mut self.cgroups, &mut self.world, &mut self.changes, clock, frame);
+        self.limits.note(frame);
+        run(&mut self.limits, &mut self.world, &mut self.changes, clock, frame);
+        self.paths.note(frame);
+        run(&mut self.paths, &mut self.world, &mut self.changes, clock, frame);
     }
 }
 

@@ -47,8 +47,8 @@ impl Source for Vmstat {
 
 /// The value of the line `oom_kill`, which every kernel from 4.13 on has.
 fn parse(text: &str) -> Result<u64, String> {
-    let line = text.split_inclusive('\n').find_map(|line| line.strip_prefix("oom_kill "));
-    text::number(text::line(line.ok_or("has no line oom_kill")?)?)
+    let [kills] = text::keyed(text, ["oom_kill"])?;
+    kills.ok_or_else(|| "has no line oom_kill".into())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{changes::Window, sock_diag::DiagSocket};
+use super::{cgroups::CgroupMounts, changes::Window, sock_diag::DiagSocket};
 
 /// Everything that one source learns and another one needs.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ pub struct World {
     pub(super) listener_changes: u64,
     /// Limits that hold for the whole host.
     pub(super) host: HostLimits,
-    /// Where the cgroup2 file system is, if it is mounted.
-    pub(super) cgroups: Option<CgroupMount>,
+    /// Where the cgroup file systems are.
+    pub(super) cgroups: CgroupMounts,
 }
 
 impl World {
@@ -77,15 +77,6 @@ pub(super) struct HostLimits {
     pub(super) max_orphans: Option<u64>,
     /// Upper bound of `net.ipv4.tcp_mem`, in pages.
     pub(super) tcp_memory: Option<u64>,
-}
-
-/// Where a cgroup2 file system is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CgroupMount {
-    /// The folder.
-    pub(super) folder: String,
-    /// Path of the cgroup that this folder shows; empty for the root.
-    pub(super) root: String,
 }
 
 /// A network namespace.
