@@ -72,9 +72,11 @@ impl SourceError {
     }
 }
 
-/// Whether the error says that a process has ended in the meantime.
+/// Whether the error says that a process has ended in the meantime, or (ENODEV) that a cgroup was removed
+/// while one of its files was open.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+    error.kind() == io::ErrorKind::NotFound
+        || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV))
 }
 
 /// Gathers what goes wrong while a source goes on reading.
