@@ -322,8 +322,9 @@ fn phases(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Phase> {
     let (spans, source) = match engine.phase_marks.first() {
         Some(mark) => (marked(engine, end_ns), mark.source),
         None => {
-            let levels = engine.load.in_scope(scope, start_ns, end_ns, phase::STEP_NS);
-            (phase::segment(&levels, engine.times.end_ns), PhaseSource::Auto)
+            let window = phase::Window { start_ns, end_ns, load_end_ns: engine.times.end_ns };
+            let levels = engine.load.in_scope(scope, start_ns, end_ns, window.step_ns());
+            (phase::segment(&levels, &window), PhaseSource::Auto)
         }
     };
     spans
