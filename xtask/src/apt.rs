@@ -16,6 +16,9 @@ const KEYRINGS: &[&str] = &["debian-archive-keyring", "debian-archive-removed-ke
 const KEYRINGS_FOLDER: &str = "/usr/share/keyrings";
 const KEYRING_SUFFIXES: &[&str] = &["pgp", "gpg"];
 
+/// The file with the sources of other suites; its suffix tells apt the form.
+const SOURCES: &str = "suites.sources";
+
 /// apt with one set of sources.
 pub struct Apt {
     options: Vec<String>,
@@ -25,7 +28,7 @@ impl Apt {
     /// With the sources and the package lists that this machine has.
     pub fn of_this_machine() -> Self {
         // Root's own folders are closed to the user that apt-get would otherwise download as.
-        Self { options: vec!["APT::Sandbox::User=root".to_owned()] }
+        Self { options: vec!["--option=APT::Sandbox::User=root".to_owned()] }
     }
 
     /// With other suites from this machine's mirrors. Lists and caches stay in the folder. Proxies and the like are
@@ -35,27 +38,15 @@ impl Apt {
         if sources.is_empty() {
             bail!("this machine's mirrors have no place for {}", suites.join(" and "));
         }
-        let at = |name: &str| folder.join(name).display().to_string();
         fs::create_dir_all(folder.join("lists/partial"))
             .and_then(|()| fs::create_dir_all(folder.join("cache/archives/partial")))
-            .and_then(|()| fs::write(folder.join("suites.sources"), sources))
+            .and_then(|()| fs::write(folder.join(SOURCES), sources))
+            .and_then(|()| fs::write(folder.join("apt.conf"), configuration(folder)))
             .with_context(|| format!("{} cannot be filled", folder.display()))?;
-        let mut apt = Self::of_this_machine();
-        apt.options.extend([
-            format!("Dir::Etc::sourcelist={}", at("suites.sources")),
-            "Dir::Etc::sourceparts=/dev/null".to_owned(),
-            "Dir::Etc::preferences=/dev/null".to_owned(),
-            "Dir::Etc::preferencesparts=/dev/null".to_owned(),
-            format!("Dir::State::lists={}", at("lists")),
-            format!("Dir::Cache={}", at("cache")),
-            // Descriptions of programs: more than the lists themselves.
-            "Acquire::Languages=none".to_owned(),
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
-        ]);
-        Ok(apt)
+        Ok(Self { options: vec![format!("--config-file={}", folder.join("apt.conf").display())] })
     }
 
-    /// Fetches the package lists.
+    /// Fetches the package lists. Those that can be had are there even after an error.
     pub fn update(&self) -> Result<()> {
         process::read(self.command("apt-get").args(["--quiet=2", "update"]))
             .context("the package lists could not be fetched")
@@ -77,11 +68,29 @@ impl Apt {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        for option in &self.options {
-            command.args(["--option", option]);
-        }
+        command.args(&self.options);
         command
     }
+}
+
+/// What differs from this machine's own configuration, in apt's form.
+fn configuration(folder: &Path) -> String {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let settings = [
+        ("APT::Sandbox::User", "root".to_owned()),
+        // Otherwise a network that is down is no error.
+        ("APT::Update::Error-Mode", "any".to_owned()),
+        ("Dir::Etc::sourcelist", at(SOURCES)),
+        ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+        ("Dir::Etc::preferences", "/dev/null".to_owned()),
+        ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+        ("Dir::State::lists", at("lists")),
+        ("Dir::Cache", at("cache")),
+        // Descriptions of programs: more than the lists themselves.
+        ("Acquire::Languages", "none".to_owned()),
+        ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
+    ];
+    settings.iter().map(|(name, value)| format!("{name} \"{value}\";\n")).collect()
 }
 
 /// The keyrings that this machine has.
