@@ -10,7 +10,7 @@ mod conntrack_full;
 mod cpu_throttling;
 mod fd_saturation;
 mod memory_pressure;
-pub mod oom_kill;
+pub(in crate::core) mod oom_kill;
 mod packet_loss;
 mod port_collision;
 mod port_exhaustion;
