@@ -5,10 +5,12 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, in_namespace, number};
+use super::{Case, Exposure, Failure, FaultLine, in_namespace, is_beside_the_load, number};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
+    ledger::Ledger,
+    subject::Subject,
     verdict::{HitSubject, HitUsage, Kind},
 };
 
@@ -56,6 +58,10 @@ impl FaultLine for ConnectTimeout {
 
     fn exposure(&self) -> Exposure {
         Exposure::Connections
+    }
+
+    fn stands(&self, ledger: &Ledger, subject: &Subject) -> bool {
+        !is_beside_the_load(ledger, subject)
     }
 
     fn resource(&self) -> Option<Resource> {

@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, in_namespace, number};
+use super::{Case, Exposure, Failure, FaultLine, in_namespace, is_beside_the_load, number};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -65,7 +65,7 @@ impl FaultLine for ConnectionRefused {
             (Some(address), _) => !ledger.series.iter().any(|((signal, other), series)| {
                 *signal == Signal::ConnectRefused && other.destination == Some(address) && series.in_run > 0
             }),
-            (None, Some(_)) => !is_fallback(ledger, subject),
+            (None, Some(_)) => !is_fallback(ledger, subject) && !is_beside_the_load(ledger, subject),
             (None, None) => true,
         }
     }

@@ -271,6 +271,22 @@ pub fn not_measurable(line: &dyn FaultLine, coverage: &[SignalCoverage]) -> Opti
     Some(why.unwrap_or_else(|| "no source for its signals on this kernel".to_owned()))
 }
 
+/// Below this share of all connects, a destination that never answered is not what is under load: a collector
+/// of metrics that does not run, a name server that is gone.
+const LOAD_SHARE: u64 = 10;
+
+/// Whether a destination never answered, and few of the connects went there.
+fn is_beside_the_load(ledger: &Ledger, destination: &Subject) -> bool {
+    let of = |signal| ledger.in_run(signal, destination).unwrap_or(0);
+    let all: u64 = ledger
+        .series
+        .iter()
+        .filter(|((signal, at), _)| *signal == Signal::ConnectAttempt && at.destination.is_some())
+        .map(|(_, series)| series.in_run)
+        .sum();
+    of(Signal::ConnectionOpened) == 0 && of(Signal::ConnectAttempt) * LOAD_SHARE < all
+}
+
 /// `:8080`, or `:PORT` where it is not known.
 fn port_filter(place: &HitSubject) -> String {
     place.listener.map_or_else(|| ":PORT".to_owned(), |listener| format!(":{}", listener.port()))

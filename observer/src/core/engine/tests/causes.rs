@@ -108,6 +108,19 @@ fn a_refused_address_beside_one_of_the_other_family_is_no_fault() {
 }
 
 #[test]
+fn an_address_beside_the_load_that_never_answers_is_no_fault() {
+    let refused = |attempts: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.counted(Signal::ConnectAttempt, destination(80), 1_000);
+        story.counted(Signal::ConnectAttempt, destination(9), attempts);
+        story.counted(Signal::ConnectRefused, destination(9), attempts);
+        story.step();
+        story.end().verdict().hits.len()
+    };
+    assert_eq!((refused(50), refused(500)), (0, 1));
+}
+
+#[test]
 fn one_lost_segment_in_a_thousand_is_no_fault_and_one_in_twenty_is() {
     let lost = |per_tick: u64| {
         let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
