@@ -95,6 +95,7 @@ fn a_refused_address_beside_one_of_the_other_family_is_no_fault() {
     let refused = |opened_at: Option<SocketAddr>| {
         let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
         let v6 = Subject { destination: Some("[::1]:80".parse().expect("an address")), ..destination(80) };
+        story.counted(Signal::ConnectAttempt, v6.clone(), 50);
         story.counted(Signal::ConnectRefused, v6, 50);
         if let Some(at) = opened_at {
             story.counted(Signal::ConnectionOpened, Subject { destination: Some(at), ..destination(80) }, 50);
