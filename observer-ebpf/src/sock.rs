@@ -1,6 +1,6 @@
 //! Reading what we need of the kernel's socket, at offsets found in its BTF.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use observer_common::{Key, Offsets, Signal, key_flags};
 
 use crate::{cgroup, emit::is_known, maps::offsets};
@@ -15,14 +15,30 @@ pub const TIME_WAIT: u8 = 6;
 pub const LISTEN: u8 = 10;
 pub const NEW_SYN_RECV: u8 = 12;
 
-/// Reads a `T` at `base + offset`; zero where the kernel has no such member or the read faults.
+/// Types of which every bit pattern is a value.
+pub trait Plain: Default {}
+impl Plain for u8 {}
+impl Plain for u16 {}
+impl Plain for u32 {}
+impl Plain for u64 {}
+impl Plain for i32 {}
+impl<const N: usize> Plain for [u8; N] where [u8; N]: Default {}
+
+/// Reads a `T` at `base + offset`; zero where the kernel has no such member, or the address is a bad one
+/// (null among them). Without a branch on the outcome, which would double what the verifier has to walk at
+/// each of our many reads.
 #[inline(always)]
-pub fn read<T: Default>(base: *const u8, offset: u32) -> T {
-    if base.is_null() || offset == Offsets::ABSENT {
-        return T::default();
+pub fn read<T: Plain>(base: *const u8, offset: u32) -> T {
+    let mut value = T::default();
+    if offset != Offsets::ABSENT {
+        let address = base.wrapping_add(offset as usize);
+        // SAFETY: the helper writes `size_of::<T>()` bytes to `value`: what is there, or zeroes where the
+        // address is a bad one.
+        unsafe {
+            bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, address.cast());
+        }
     }
-    // SAFETY: bpf_probe_read_kernel checks the address itself and fails on a bad one.
-    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset as usize).cast::<T>()) }.unwrap_or_default()
+    value
 }
 
 /// Reads a pointer at `base + offset`; null where it cannot.

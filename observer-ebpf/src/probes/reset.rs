@@ -19,10 +19,12 @@ use crate::{
 /// A reset was sent; from 6.10 on, with the reason, and also where there is no socket.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn reset_sent(ctx: BtfTracePointContext) -> u32 {
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    // From 6.13 on the verifier knows that both may be null, and lets nothing be added to such a pointer.
+    let sock = Sock(context_slot(ctx.as_ptr(), 0) as *const u8);
+    let packet = Packet(context_slot(ctx.as_ptr(), 1) as *const u8);
     let reason = context_slot(ctx.as_ptr(), 2) as u16;
     if sock.0.is_null() {
-        without_socket(Packet(ctx.arg::<*const u8>(1)), reason);
+        without_socket(packet, reason);
     } else {
         with_socket(sock, reason);
     }
@@ -32,7 +34,7 @@ pub fn reset_sent(ctx: BtfTracePointContext) -> u32 {
 /// The same before 6.10: only of full sockets, and without a reason.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn reset_sent_by_socket(ctx: BtfTracePointContext) -> u32 {
-    with_socket(Sock(ctx.arg::<*const u8>(0)), 0);
+    with_socket(Sock(context_slot(ctx.as_ptr(), 0) as *const u8), 0);
     0
 }
 

@@ -28,14 +28,16 @@ pub fn retransmit(ctx: BtfTracePointContext) -> u32 {
     if offsets().tp_retransmit_arity > 2 && context_slot(ctx.as_ptr(), 2) as i32 != 0 {
         return 0;
     }
-    let times = packet.segments();
-    match sock.state() {
-        SYN_SENT => count_failure_times(&sock.destination_key(Signal::RetransmitSyn), times),
-        SYN_RECV => count_failure_times(&sock.own_key(Signal::RetransmitSynAck), times),
-        _ => match why(sock) {
-            Signal::RetransmitProbe => count_times(&sock.peer_key(Signal::RetransmitProbe), times),
-            signal => count_failure_times(&sock.peer_key(signal), times),
-        },
+    let key = match sock.state() {
+        SYN_SENT => sock.destination_key(Signal::RetransmitSyn),
+        // Fast open: the connection is there before its SYN-ACK is acknowledged.
+        SYN_RECV => sock.own_key(Signal::RetransmitSynAck),
+        _ => sock.peer_key(why(sock)),
+    };
+    if key.signal == Signal::RetransmitProbe as u16 {
+        count_times(&key, packet.segments());
+    } else {
+        count_failure_times(&key, packet.segments());
     }
     0
 }
