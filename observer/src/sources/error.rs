@@ -21,6 +21,14 @@ pub enum SourceError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The kernel's log cannot be read, which is tried once.
+    #[error("cannot read {file}, the kernel's log: {error} (with kernel.dmesg_restrict it takes CAP_SYSLOG)")]
+    Log {
+        /// The file.
+        file: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// The kernel did not answer a sock_diag request as it should.
     #[error("sock_diag in network namespace {netns}: {problem}")]
     SockDiag {

@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod identities;
 mod inet_diag;
+mod kmsg;
 mod listeners;
 mod namespaces;
 mod netstat;
@@ -108,6 +109,7 @@ impl Collector {
                 Box::<psi::Psi>::default(),
                 Box::<owners::Owners>::default(),
                 Box::<identities::Identities>::default(),
+                Box::<kmsg::Kmsg>::default(),
                 Box::<syn_queues::SynQueues>::default(),
                 Box::<ports::Ports>::default(),
             ],

@@ -192,8 +192,7 @@ impl Hierarchy {
             Version::Two => "",
         };
         let path = self.mount.below(path_of(text, name)?)?;
-        let lineage = lineage(path);
-        let acting = lineage.filter(|path| self.version == Version::One || self.is_enabled(path)).next();
+        let acting = lineage(path).find(|path| self.version == Version::One || self.is_enabled(path));
         Some(acting.unwrap_or_default().to_owned())
     }
 
