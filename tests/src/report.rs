@@ -97,8 +97,10 @@ pub enum Order {
     Tally,
     /// Make no more trouble: a service is healthy from now on, a load goes on with one worker.
     Relent,
-    /// Accept, where that was paused.
+    /// Accept, or begin, where that was paused.
     Resume,
+    /// Take memory until there is none.
+    Swell,
     /// Close everything and end.
     Stop,
 }

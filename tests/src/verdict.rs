@@ -36,6 +36,10 @@ pub struct Verdict {
     pub hits: Vec<Hit>,
     /// Hits of bystanders.
     pub elsewhere: Vec<Hit>,
+    /// What was so before the run began.
+    pub pre_existing: Vec<Hit>,
+    /// How close resources came to their limits.
+    pub headroom: Vec<Headroom>,
     /// Causal links.
     pub chain: Vec<Link>,
     /// Fault lines that could not be judged.
@@ -112,6 +116,8 @@ pub struct Hit {
     pub onset_lo_s: f64,
     /// Not later than this.
     pub onset_hi_s: f64,
+    /// The phase of the load that it fell into.
+    pub phase: Option<String>,
     /// Where.
     pub subject: Subject,
     /// What it rests on.
@@ -137,6 +143,8 @@ pub struct Subject {
     pub netns: Option<u32>,
     /// Path of the cgroup.
     pub cgroup: Option<String>,
+    /// Id of the container.
+    pub container: Option<String>,
     /// Process id.
     pub pid: Option<u32>,
     /// Name of the process.
@@ -161,6 +169,21 @@ pub struct Link {
     pub effect: String,
     /// How.
     pub mechanism: String,
+}
+
+/// How close a resource came to its limit.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Headroom {
+    /// Name of the resource.
+    pub resource: String,
+    /// Where.
+    pub subject: Subject,
+    /// Highest use seen.
+    pub peak_used: u64,
+    /// The limit.
+    pub limit: u64,
+    /// The one divided by the other.
+    pub ratio: f64,
 }
 
 /// A fault line and why.

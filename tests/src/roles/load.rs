@@ -24,7 +24,10 @@ use crate::{
 
 /// How often a worker that waits for an answer looks whether the load is over.
 const STOP_CHECK: Duration = Duration::from_millis(20);
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
+const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
+/// The lab's own service ends every answer with this.
+const END: &[u8] = b"\r\n\r\nok\n";
 
 /// Options of the load.
 #[derive(Clone, Debug, PartialEq, Eq, Args, Serialize)]
@@ -48,9 +51,16 @@ pub struct Load {
     /// Give up on a connection that is not established within this time.
     #[arg(long)]
     pub connect_timeout_ms: u64,
+    /// Requests on one connection, which the client then closes. When absent there is one, and the service
+    /// closes.
+    #[arg(long)]
+    pub requests_per_connection: Option<u64>,
     /// Requests of one worker; without a limit when absent.
     #[arg(long)]
     pub requests: Option<u64>,
+    /// Do not end when all requests have been answered.
+    #[arg(long)]
+    pub stay: bool,
     /// End after this time at the latest.
     #[arg(long)]
     pub for_ms: u64,
@@ -75,7 +85,9 @@ impl Load {
             ramp_ms: 0,
             think_ms: 10,
             connect_timeout_ms: 3000,
+            requests_per_connection: None,
             requests: None,
+            stay: false,
             for_ms: 20_000,
             nofile: None,
             orders: true,
@@ -107,6 +119,13 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    requests: u64,
 }
 
 /// A load while it runs.
@@ -168,6 +187,9 @@ impl Traffic {
             for worker in workers {
                 let _ = worker.join();
             }
+            if self.options.stay {
+                self.rest_until(deadline);
+            }
             self.stop();
             if let Some(progress) = progress {
                 let _ = progress.join();
@@ -181,44 +203,67 @@ impl Traffic {
         self.rest_until(begin);
         self.active.fetch_add(1, Ordering::Relaxed);
         let mut requests = 0;
+        let mut connection = None;
         while !self.over(deadline) && self.options.requests.is_none_or(|limit| requests < limit) {
             if number > 0 && self.relented.load(Ordering::Relaxed) {
                 break;
             }
             requests += 1;
-            self.request(SocketAddr::V4(to), deadline);
+            connection = self.request(connection, SocketAddr::V4(to), deadline);
             self.rest_until(deadline.min(Instant::now() + Duration::from_millis(self.options.think_ms)));
         }
         self.active.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn request(&self, to: SocketAddr, deadline: Instant) {
-        let patience = Duration::from_millis(self.options.connect_timeout_ms);
-        let (stream, bracket) = Bracket::around(|| TcpStream::connect_timeout(&to, patience));
-        let (answered, bracket) = match stream {
-            Err(error) if error.raw_os_error().is_none() => return self.ledger.unconnected(),
-            Err(error) => (Err(error), bracket),
-            Ok(stream) => {
-                self.ledger.connected();
-                Bracket::around(|| self.exchange(stream, deadline))
-            }
+    /// One request, on the connection that is open or on a new one; the connection, if it can be used again.
+    fn request(&self, open: Option<Connection>, to: SocketAddr, deadline: Instant) -> Option<Connection> {
+        let mut connection = match open {
+            Some(connection) => connection,
+            None => self.connect(to)?,
         };
-        match answered {
-            Ok(()) => self.ledger.done(),
-            Err(error) => self.ledger.failed(&error, bracket),
+        match Bracket::around(|| self.exchange(&mut connection.stream, deadline)) {
+            (Ok(()), _) => self.ledger.done(),
+            (Err(error), bracket) => {
+                self.ledger.failed(&error, bracket);
+                return None;
+            }
         }
+        connection.requests += 1;
+        self.options
+            .requests_per_connection
+            .is_some_and(|most| connection.requests < most)
+            .then_some(connection)
     }
 
-    fn exchange(&self, mut stream: TcpStream, deadline: Instant) -> io::Result<()> {
+    fn connect(&self, to: SocketAddr) -> Option<Connection> {
+        let patience = Duration::from_millis(self.options.connect_timeout_ms);
+        match Bracket::around(|| TcpStream::connect_timeout(&to, patience)) {
+            (Ok(stream), _) => {
+                self.ledger.connected();
+                return Some(Connection { stream, requests: 0 });
+            }
+            (Err(error), _) if error.raw_os_error().is_none() => self.ledger.unconnected(),
+            (Err(error), bracket) => self.ledger.failed(&error, bracket),
+        }
+        None
+    }
+
+    fn exchange(&self, stream: &mut TcpStream, deadline: Instant) -> io::Result<()> {
         stream.set_read_timeout(Some(STOP_CHECK))?;
-        stream.write_all(REQUEST)?;
+        let stays_open = self.options.requests_per_connection.is_some();
+        stream.write_all(if stays_open { REQUEST } else { LAST_REQUEST })?;
         let mut buffer = [0; 1024];
         let mut length = 0;
         loop {
-            match stream.read(&mut buffer) {
+            match stream.read(&mut buffer[length..]) {
                 Ok(0) if length > 0 => return Ok(()),
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => length += count,
+                Ok(count) => {
+                    length += count;
+                    if stays_open && buffer[..length].ends_with(END) {
+                        return Ok(());
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.over(deadline) {
                         return Err(ErrorKind::TimedOut.into());

@@ -1,5 +1,6 @@
 //! What the lab's own processes can be: services, loads, and the odd ones. Each is a hidden subcommand.
 
+pub mod appetite;
 pub mod await_signal;
 pub mod decoys;
 pub mod exit;
@@ -10,6 +11,7 @@ pub mod packet;
 pub mod ports;
 pub mod program;
 pub mod serve;
+pub mod strain;
 
 use std::process;
 
@@ -58,6 +60,12 @@ pub enum Role {
     /// Ends with a status, or by a signal.
     #[command(hide = true)]
     Exit(exit::Exit),
+    /// Burns CPU time.
+    #[command(hide = true)]
+    Burn(strain::Burn),
+    /// Takes memory until it is killed.
+    #[command(hide = true)]
+    Hog(strain::Hog),
 }
 
 impl Role {
@@ -74,6 +82,8 @@ impl Role {
             Self::InotifyDecoy => decoys::exhaust_inotify(),
             Self::AwaitSignal(role) => role.play(),
             Self::Exit(role) => role.play(),
+            Self::Burn(role) => role.play(),
+            Self::Hog(role) => role.play(),
         }
     }
 
@@ -116,7 +126,7 @@ fn obey(tally: impl Fn() -> Tally, mut other: impl FnMut(Order)) -> Result<()> {
         match order {
             Order::Tally => Report::Tally(tally()).send()?,
             Order::Stop => break,
-            Order::Relent | Order::Resume => other(order),
+            Order::Relent | Order::Resume | Order::Swell => other(order),
         }
     }
     Ok(())
@@ -158,6 +168,8 @@ mod tests {
                 argument: vec!["-n".into(), "a=b c".into()],
             }),
             Role::InotifyDecoy,
+            Role::Burn(strain::Burn { cgroup: vec!["/a".into(), "/b".into()], threads: 2 }),
+            Role::Hog(strain::Hog { cgroup: Vec::new(), oom_score_adj: Some(-5), mib_per_s: 9 }),
         ];
         for role in roles {
             let args = role.args().expect("args");

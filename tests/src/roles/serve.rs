@@ -1,8 +1,7 @@
 //! An HTTP service whose weaknesses can be chosen.
 
 use std::{
-    fs,
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::fd::AsRawFd,
     path::PathBuf,
@@ -21,8 +20,12 @@ use nix::sys::socket::{
 };
 use serde::Serialize;
 
-use super::{limit_descriptors, obey, ready};
+use super::{
+    appetite::{self, Scratch, burn, take_all},
+    limit_descriptors, obey, ready,
+};
 use crate::{
+    cgroup,
     clock::Bracket,
     netns,
     report::{Ledger, Order, Report},
@@ -32,6 +35,14 @@ use crate::{
 const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// Room for every client of a scenario whose fault is another one.
 const BACKLOG: u16 = 128;
+/// What a client says that wants the service to close the connection.
+const CLOSE: &[u8] = b"Connection: close";
+const LAST_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
+/// More than any cgroup of a scenario that uses it allows.
+const SCRATCH_KIB: usize = 64 * 1024;
+/// How fast it takes memory when it is told to.
+const SWELL_MIB_PER_S: u32 = 100;
 /// How long an acceptor rests after accept() failed, as services do.
 const ACCEPT_RETRY: Duration = Duration::from_millis(5);
 
@@ -51,9 +62,9 @@ pub struct Serve {
     /// The backlog argument of listen().
     #[arg(long)]
     pub backlog: u16,
-    /// Enter this cgroup first: its folder.
+    /// Enter these cgroups first: their folders.
     #[arg(long)]
-    pub cgroup: Option<PathBuf>,
+    pub cgroup: Vec<PathBuf>,
     /// Soft limit on descriptors.
     #[arg(long)]
     pub nofile: Option<u64>,
@@ -72,6 +83,18 @@ pub struct Serve {
     /// Time that a request waits for its answer.
     #[arg(long)]
     pub work_ms: u64,
+    /// CPU time that a request costs.
+    #[arg(long)]
+    pub burn_us: u64,
+    /// Memory that is held from the beginning.
+    #[arg(long)]
+    pub ballast_kib: usize,
+    /// Memory that a request takes and never gives back.
+    #[arg(long)]
+    pub leak_kib: usize,
+    /// Memory that a request uses and gives back to the kernel for whenever it needs some.
+    #[arg(long)]
+    pub scratch_kib: usize,
 }
 
 impl Serve {
@@ -82,23 +105,23 @@ impl Serve {
             netns_of: None,
             sysctl: Vec::new(),
             backlog: BACKLOG,
-            cgroup: None,
+            cgroup: Vec::new(),
             nofile: None,
             threads: 1,
             paused: false,
             hold: false,
             accept_delay_ms: 0,
             work_ms: 0,
+            burn_us: 0,
+            ballast_kib: 0,
+            leak_kib: 0,
+            scratch_kib: 0,
         }
     }
 
     /// Plays the role.
     pub fn play(&self) -> Result<()> {
-        if let Some(cgroup) = &self.cgroup {
-            // 0 is whoever writes it.
-            fs::write(cgroup.join("cgroup.procs"), "0")
-                .with_context(|| format!("cannot enter the cgroup {}", cgroup.display()))?;
-        }
+        cgroup::enter(&self.cgroup)?;
         match self.netns_of {
             Some(pid) => netns::join(pid)?,
             None => {
@@ -142,10 +165,26 @@ struct State {
     relented: AtomicBool,
     hold: bool,
     accept_delay: Duration,
-    work: Duration,
+    cost: Cost,
     paused: Mutex<bool>,
     resumed: Condvar,
     held: Mutex<Vec<TcpStream>>,
+    memory: Mutex<Memory>,
+}
+
+/// What a request costs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    wait: Duration,
+    burn: Duration,
+    leak_kib: usize,
+    scratch_kib: usize,
+}
+
+#[derive(Debug)]
+struct Memory {
+    kept: Vec<Vec<u8>>,
+    scratch: Scratch,
 }
 
 impl State {
@@ -155,10 +194,19 @@ impl State {
             relented: AtomicBool::new(false),
             hold: options.hold,
             accept_delay: Duration::from_millis(options.accept_delay_ms),
-            work: Duration::from_millis(options.work_ms),
+            cost: Cost {
+                wait: Duration::from_millis(options.work_ms),
+                burn: Duration::from_micros(options.burn_us),
+                leak_kib: options.leak_kib,
+                scratch_kib: options.scratch_kib,
+            },
             paused: Mutex::new(options.paused),
             resumed: Condvar::new(),
             held: Mutex::default(),
+            memory: Mutex::new(Memory {
+                kept: vec![appetite::memory(options.ballast_kib)],
+                scratch: Scratch::with_room(SCRATCH_KIB),
+            }),
         }
     }
 
@@ -189,15 +237,17 @@ impl State {
             }
         }
         // A client that went away, or that never was one, is not this service's fault.
-        let _ = answer(stream, self.work);
+        let _ = self.answer(stream);
         if !self.relented.load(Ordering::Relaxed) {
             thread::sleep(self.accept_delay);
         }
     }
 
     fn obey(&self, order: Order) {
-        if order == Order::Relent {
-            self.relent();
+        match order {
+            Order::Relent => self.relent(),
+            Order::Swell => take_all(SWELL_MIB_PER_S),
+            _ => {}
         }
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.resumed.notify_all();
@@ -211,8 +261,36 @@ impl State {
             std::mem::take(&mut *held)
         };
         for stream in held {
-            let _ = answer(stream, Duration::ZERO);
+            let _ = self.answer(stream);
         }
+    }
+
+    /// Answers the requests of a connection, one after the other.
+    fn answer(&self, mut stream: TcpStream) -> anyhow::Result<()> {
+        stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
+        while let Some(request) = next_request(&mut stream)? {
+            if !self.relented.load(Ordering::Relaxed) {
+                self.pay()?;
+            }
+            if is_last(&request) {
+                stream.write_all(LAST_ANSWER)?;
+                break;
+            }
+            stream.write_all(ANSWER)?;
+        }
+        Ok(())
+    }
+
+    /// Does the work of one request.
+    fn pay(&self) -> anyhow::Result<()> {
+        thread::sleep(self.cost.wait);
+        burn(self.cost.burn)?;
+        if self.cost.leak_kib + self.cost.scratch_kib > 0 {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.kept.push(appetite::memory(self.cost.leak_kib));
+            memory.scratch.use_some(self.cost.scratch_kib)?;
+        }
+        Ok(())
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<TcpStream>> {
@@ -220,17 +298,21 @@ impl State {
     }
 }
 
-/// One request, one answer, one connection.
-fn answer(mut stream: TcpStream, work: Duration) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
+/// The next request of a connection; `None` when the client has closed it.
+fn next_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut request = Vec::new();
     let mut buffer = [0; 1024];
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         match stream.read(&mut buffer)? {
+            0 if request.is_empty() => return Ok(None),
             0 => return Err(ErrorKind::UnexpectedEof.into()),
             count => request.extend_from_slice(&buffer[..count]),
         }
     }
-    thread::sleep(work);
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+    Ok(Some(request))
+}
+
+/// Whether the client asks to close the connection after this request.
+fn is_last(request: &[u8]) -> bool {
+    request.windows(CLOSE.len()).any(|words| words == CLOSE)
 }
