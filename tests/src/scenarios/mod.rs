@@ -2,24 +2,38 @@
 
 mod accept_overflow_ack;
 mod accept_overflow_syn;
+mod background_throttling;
 mod cascade_fd_accept;
+mod cascade_throttle_accept;
 mod cgroups_apart;
+mod container_id;
+mod cpu_throttling;
 mod ctrl_c;
 mod determinism;
 mod elsewhere;
 mod exit_status;
 mod fd_saturation;
 mod file_table_full;
+mod healthy_churn;
+mod healthy_connections;
 mod healthy_decoys;
 mod healthy_steady;
+mod lab_killed;
+mod memory_pressure_harmless;
 mod negative_fd_accept;
+mod negative_throttle_accept;
 mod nginx_cascade;
 mod no_capabilities;
+mod nothing_left_behind;
+mod oom_after_load;
+mod oom_elsewhere;
+mod oom_global;
+mod oom_kill;
 mod port_collision;
 mod port_exhaustion;
 mod syn_queue;
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -68,6 +82,20 @@ pub const ALL: &[Scenario] = &[
     no_capabilities::CLEAR,
     no_capabilities::HIT,
     determinism::SCENARIO,
+    oom_kill::SCENARIO,
+    oom_after_load::SCENARIO,
+    oom_elsewhere::SCENARIO,
+    oom_global::SCENARIO,
+    cpu_throttling::SCENARIO,
+    cascade_throttle_accept::SCENARIO,
+    negative_throttle_accept::SCENARIO,
+    background_throttling::SCENARIO,
+    memory_pressure_harmless::SCENARIO,
+    healthy_connections::SCENARIO,
+    healthy_churn::SCENARIO,
+    container_id::SCENARIO,
+    nothing_left_behind::SCENARIO,
+    lab_killed::SCENARIO,
 ];
 
 /// Port of the service under test.
@@ -76,6 +104,8 @@ const PORT: u16 = 8080;
 const QUIET: Duration = Duration::from_millis(200);
 /// How long a state is held that has to be seen by counters that are read ten times a second.
 const PLATEAU: Duration = Duration::from_millis(600);
+/// What counts as eighty per cent of a limit.
+const EIGHTY_PER_CENT: RangeInclusive<f64> = 0.75..=0.85;
 /// Overflows that make a fault beyond doubt.
 const PLENTY: u64 = 200;
 
