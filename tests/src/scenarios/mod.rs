@@ -124,13 +124,13 @@ fn overflow_truth(service: &Service, labels: &Labels) -> Result<Truth> {
 }
 
 fn overflow_at(place: Place, labels: &Labels) -> Result<Truth> {
-    let kernel = Some(labels.count(Counter::ListenOverflows));
+    let overflows = |signals| Count::of(signals).kernel(Counter::ListenOverflows, labels);
     Ok(Truth {
         onset: labels.onset(Counter::ListenOverflows).context("no accept queue overflowed")?,
         place,
         counts: vec![
-            Count { signals: &["accept_overflow_syn", "accept_overflow_ack"], kernel, app: None },
-            Count { signals: &["listen_overflow"], kernel, app: None },
+            overflows(&["accept_overflow_syn", "accept_overflow_ack"]),
+            overflows(&["listen_overflow"]),
         ],
     })
 }
@@ -145,7 +145,7 @@ fn descriptor_truth(pid: u32, tally: &Tally) -> Result<Truth> {
     Ok(Truth {
         onset: refused.first,
         place: Place { pid: Some(pid), ..Place::default() },
-        counts: vec![Count { signals: &["descriptor_limit"], kernel: None, app: Some(refused.count) }],
+        counts: vec![Count::of(&["descriptor_limit"]).app(refused.count)],
     })
 }
 
@@ -158,7 +158,7 @@ fn errno_truth(
 ) -> Result<Truth> {
     let refused = finished.tally.errno(errno).with_context(|| format!("errno {errno} was not provoked"))?;
     let onset: Bracket = refused.first;
-    Ok(Truth { onset, place, counts: vec![Count { signals, kernel: None, app: Some(refused.count) }] })
+    Ok(Truth { onset, place, counts: vec![Count::of(signals).app(refused.count)] })
 }
 
 #[cfg(test)]
