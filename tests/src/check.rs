@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     clock::Bracket,
@@ -295,6 +295,24 @@ impl Truth {
             println!("  truth {} {}", count.name(), count.others());
         }
     }
+}
+
+/// The hit of `effect` at this place, after checking that `cause` explains it and that the chain says how.
+pub fn find_effect<'a>(verdict: &'a Verdict, cause: &str, effect: &str, place: &Place) -> Result<&'a Hit> {
+    let hit = verdict
+        .hits
+        .iter()
+        .find(|hit| hit.fault_line == effect && place.check(&hit.subject).is_ok())
+        .with_context(|| format!("{effect} is not among the hits"))?;
+    ensure!(hit.explained_by.as_deref() == Some(cause), "{effect} is explained by {:?}", hit.explained_by);
+    let link = verdict
+        .chain
+        .iter()
+        .find(|link| link.cause == cause && link.effect == effect)
+        .with_context(|| format!("the chain does not lead from {cause} to {effect}"))?;
+    println!("  chain: {}", link.mechanism);
+    ensure!(!link.mechanism.trim().is_empty(), "the chain does not say how {cause} leads to {effect}");
+    Ok(hit)
 }
 
 /// Checks that nothing was hit, and that observer is sure of it.

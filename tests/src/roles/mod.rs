@@ -1,10 +1,13 @@
 //! What the lab's own processes can be: services, loads, and the odd ones. Each is a hidden subcommand.
 
+pub mod answer;
 pub mod await_signal;
 pub mod decoys;
+pub mod dial;
 pub mod exit;
 pub mod files;
 pub mod flood;
+pub mod link;
 pub mod load;
 pub mod packet;
 pub mod ports;
@@ -58,6 +61,9 @@ pub enum Role {
     /// Ends with a status, or by a signal.
     #[command(hide = true)]
     Exit(exit::Exit),
+    /// A network namespace with a link to another one.
+    #[command(hide = true)]
+    Link(link::Link),
 }
 
 impl Role {
@@ -74,6 +80,7 @@ impl Role {
             Self::InotifyDecoy => decoys::exhaust_inotify(),
             Self::AwaitSignal(role) => role.play(),
             Self::Exit(role) => role.play(),
+            Self::Link(role) => role.play(),
         }
     }
 
@@ -147,7 +154,12 @@ mod tests {
                 nofile: Some(64),
                 ..serve::Serve::on(8080)
             }),
-            Role::Load(load::Load { workers: 7, progress: true, ..load::Load::to(to) }),
+            Role::Load(load::Load {
+                workers: 7,
+                progress: true,
+                first_try: Some((std::net::Ipv6Addr::LOCALHOST, 80).into()),
+                ..load::Load::to(to)
+            }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),
@@ -158,6 +170,7 @@ mod tests {
                 argument: vec!["-n".into(), "a=b c".into()],
             }),
             Role::InotifyDecoy,
+            Role::Link(link::Link { to: 7 }),
         ];
         for role in roles {
             let args = role.args().expect("args");

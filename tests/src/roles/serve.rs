@@ -2,13 +2,12 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::fd::AsRawFd,
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -21,15 +20,16 @@ use nix::sys::socket::{
 };
 use serde::Serialize;
 
-use super::{limit_descriptors, obey, ready};
+use super::{
+    answer::{Manner, reset},
+    limit_descriptors, obey, ready,
+};
 use crate::{
     clock::Bracket,
-    netns,
+    netns, nft,
     report::{Ledger, Order, Report},
 };
 
-/// How long a client may take to send its request.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// Room for every client of a scenario whose fault is another one.
 const BACKLOG: u16 = 128;
 /// How long an acceptor rests after accept() failed, as services do.
@@ -42,12 +42,18 @@ pub struct Serve {
     /// Port on 127.0.0.1.
     #[arg(long)]
     pub port: u16,
+    /// Listen on all addresses instead.
+    #[arg(long)]
+    pub anywhere: bool,
     /// Join this process's namespace instead of making one.
     #[arg(long)]
     pub netns_of: Option<u32>,
     /// Sysctls of a new namespace: `net/ipv4/tcp_syncookies=0`.
     #[arg(long)]
     pub sysctl: Vec<String>,
+    /// Make the kernel track the connections of a new namespace.
+    #[arg(long)]
+    pub track_connections: bool,
     /// The backlog argument of listen().
     #[arg(long)]
     pub backlog: u16,
@@ -72,6 +78,15 @@ pub struct Serve {
     /// Time that a request waits for its answer.
     #[arg(long)]
     pub work_ms: u64,
+    /// Send the body of an answer in so many segments.
+    #[arg(long)]
+    pub pieces: u16,
+    /// Leave it to the client to close.
+    #[arg(long)]
+    pub wait_close: bool,
+    /// Close every so manieth connection with its request unread.
+    #[arg(long)]
+    pub reset_every: Option<u64>,
 }
 
 impl Serve {
@@ -79,8 +94,10 @@ impl Serve {
     pub fn on(port: u16) -> Self {
         Self {
             port,
+            anywhere: false,
             netns_of: None,
             sysctl: Vec::new(),
+            track_connections: false,
             backlog: BACKLOG,
             cgroup: None,
             nofile: None,
@@ -89,6 +106,9 @@ impl Serve {
             hold: false,
             accept_delay_ms: 0,
             work_ms: 0,
+            pieces: 0,
+            wait_close: false,
+            reset_every: None,
         }
     }
 
@@ -101,19 +121,13 @@ impl Serve {
         }
         match self.netns_of {
             Some(pid) => netns::join(pid)?,
-            None => {
-                netns::create()?;
-                for setting in &self.sysctl {
-                    let (name, value) = setting.split_once('=').context("a sysctl is NAME=VALUE")?;
-                    netns::sysctl(name, value)?;
-                }
-                netns::loopback_up()?;
-            }
+            None => self.make_netns()?,
         }
         if let Some(soft) = self.nofile {
             limit_descriptors(soft)?;
         }
-        let listener = Arc::new(listener(self.port, self.backlog)?);
+        let address = if self.anywhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let listener = Arc::new(listener(SocketAddrV4::new(address, self.port), self.backlog)?);
         let state = Arc::new(State::new(self));
         for _ in 0..self.threads {
             let (listener, state) = (Arc::clone(&listener), Arc::clone(&state));
@@ -123,14 +137,25 @@ impl Serve {
         obey(|| state.ledger.tally(), |order| state.obey(order))?;
         Ok(Report::Tally(state.ledger.tally()).send()?)
     }
+
+    fn make_netns(&self) -> Result<()> {
+        netns::create()?;
+        for setting in &self.sysctl {
+            let (name, value) = setting.split_once('=').context("a sysctl is NAME=VALUE")?;
+            netns::sysctl(name, value)?;
+        }
+        if self.track_connections {
+            nft::track_connections()?;
+        }
+        netns::loopback_up()
+    }
 }
 
 /// A listener with a backlog of its own choosing, which the standard library does not offer.
-fn listener(port: u16, backlog: u16) -> Result<TcpListener> {
+fn listener(address: SocketAddrV4, backlog: u16) -> Result<TcpListener> {
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
-        .with_context(|| format!("cannot bind port {port}"))?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(address)).with_context(|| format!("cannot bind {address}"))?;
     listen(&socket, Backlog::new(i32::from(backlog))?)?;
     Ok(TcpListener::from(socket))
 }
@@ -142,7 +167,9 @@ struct State {
     relented: AtomicBool,
     hold: bool,
     accept_delay: Duration,
-    work: Duration,
+    manner: Manner,
+    reset_every: Option<u64>,
+    accepted: AtomicU64,
     paused: Mutex<bool>,
     resumed: Condvar,
     held: Mutex<Vec<TcpStream>>,
@@ -155,7 +182,13 @@ impl State {
             relented: AtomicBool::new(false),
             hold: options.hold,
             accept_delay: Duration::from_millis(options.accept_delay_ms),
-            work: Duration::from_millis(options.work_ms),
+            manner: Manner {
+                work: Duration::from_millis(options.work_ms),
+                pieces: options.pieces,
+                wait_close: options.wait_close,
+            },
+            reset_every: options.reset_every,
+            accepted: AtomicU64::new(0),
             paused: Mutex::new(options.paused),
             resumed: Condvar::new(),
             held: Mutex::default(),
@@ -189,10 +222,16 @@ impl State {
             }
         }
         // A client that went away, or that never was one, is not this service's fault.
-        let _ = answer(stream, self.work);
+        let _ = if self.is_to_be_reset() { reset(&stream) } else { self.manner.answer(stream) };
         if !self.relented.load(Ordering::Relaxed) {
             thread::sleep(self.accept_delay);
         }
+    }
+
+    fn is_to_be_reset(&self) -> bool {
+        let accepted = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        self.reset_every.is_some_and(|every| accepted.is_multiple_of(every))
+            && !self.relented.load(Ordering::Relaxed)
     }
 
     fn obey(&self, order: Order) {
@@ -211,26 +250,11 @@ impl State {
             std::mem::take(&mut *held)
         };
         for stream in held {
-            let _ = answer(stream, Duration::ZERO);
+            let _ = Manner { work: Duration::ZERO, ..self.manner }.answer(stream);
         }
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<TcpStream>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// One request, one answer, one connection.
-fn answer(mut stream: TcpStream, work: Duration) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
-    let mut request = Vec::new();
-    let mut buffer = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut buffer)? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            count => request.extend_from_slice(&buffer[..count]),
-        }
-    }
-    thread::sleep(work);
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
 }

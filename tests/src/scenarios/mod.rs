@@ -4,6 +4,10 @@ mod accept_overflow_ack;
 mod accept_overflow_syn;
 mod cascade_fd_accept;
 mod cgroups_apart;
+mod connect_timeout;
+mod connection_refused;
+mod connection_resets;
+mod conntrack;
 mod ctrl_c;
 mod determinism;
 mod elsewhere;
@@ -15,9 +19,12 @@ mod healthy_steady;
 mod negative_fd_accept;
 mod nginx_cascade;
 mod no_capabilities;
+mod overflow_effects;
+mod packet_loss;
 mod port_collision;
 mod port_exhaustion;
 mod syn_queue;
+mod time_wait;
 
 use std::time::Duration;
 
@@ -68,12 +75,30 @@ pub const ALL: &[Scenario] = &[
     no_capabilities::CLEAR,
     no_capabilities::HIT,
     determinism::SCENARIO,
+    conntrack::FULL,
+    conntrack::UNRELATED,
+    packet_loss::LOSS,
+    packet_loss::TRICKLE,
+    connection_resets::SERVICE,
+    connection_resets::CLIENTS,
+    connection_refused::REFUSED,
+    connection_refused::FALLBACK,
+    connect_timeout::TIMEOUT,
+    connect_timeout::CASCADE,
+    connect_timeout::IMPATIENT,
+    time_wait::OVERFLOW,
+    time_wait::CHURN,
+    time_wait::PORTS,
+    overflow_effects::RETRANSMITS,
+    overflow_effects::ABORT,
 ];
 
 /// Port of the service under test.
 const PORT: u16 = 8080;
 /// How long nothing may move before a fault counts as over.
 const QUIET: Duration = Duration::from_millis(200);
+/// The same where something is sent again after at most half a second.
+const REST: Duration = Duration::from_millis(600);
 /// How long a state is held that has to be seen by counters that are read ten times a second.
 const PLATEAU: Duration = Duration::from_millis(600);
 /// Overflows that make a fault beyond doubt.
@@ -87,6 +112,34 @@ const ACCEPT_QUEUE_OVERFLOW: Expect = Expect {
 
 const FD_SATURATION: Expect =
     Expect { fault_line: "fd_saturation", role: "target", deciding: &["descriptor_limit"] };
+
+const CONNTRACK_FULL: Expect =
+    Expect { fault_line: "conntrack_full", role: "path", deciding: &["conntrack_drop"] };
+
+const PACKET_LOSS: Expect = Expect {
+    fault_line: "packet_loss",
+    role: "target",
+    deciding: &["retransmit_fast", "retransmit_timeout", "segments_retransmitted"],
+};
+
+const CONNECTION_RESETS: Expect =
+    Expect { fault_line: "connection_resets", role: "target", deciding: &["reset_sent"] };
+
+const CONNECTION_REFUSED: Expect =
+    Expect { fault_line: "connection_refused", role: "path", deciding: &["connect_refused"] };
+
+const CONNECT_TIMEOUT: Expect = Expect {
+    fault_line: "connect_timeout",
+    role: "path",
+    deciding: &["connect_abandoned", "connect_timed_out"],
+};
+
+const TIME_WAIT_OVERFLOW: Expect =
+    Expect { fault_line: "time_wait_overflow", role: "path", deciding: &["time_wait_overflow"] };
+
+/// Together they are what the kernel counts as segments that were sent again.
+const RETRANSMITS: &[&str] =
+    &["retransmit_syn", "retransmit_syn_ack", "retransmit_fast", "retransmit_timeout", "retransmit_probe"];
 
 /// A service that accepts a hundred connections a second and has room for nine to wait.
 fn slow_service() -> Serve {
