@@ -2,9 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
-use crate::verdict::{Hit, Verdict};
+use crate::{
+    check::{Place, find_effect},
+    verdict::{Hit, Link, Verdict},
+};
 
 /// Checks that every hit of `effect` is explained by `cause`, that there is one, and that the chain says how,
 /// with numbers.
@@ -19,17 +22,10 @@ pub fn check_edge(cause: &str, effect: &str, verdict: &Verdict) -> Result<()> {
             hit.because
         );
     }
-    let link = verdict
-        .chain
-        .iter()
-        .find(|link| link.cause == cause && link.effect == effect)
-        .with_context(|| format!("the chain does not lead from {cause} to {effect}"))?;
-    println!("  chain: {cause} -> {effect}: {}", link.mechanism);
-    ensure!(
-        link.mechanism.chars().any(|letter| letter.is_ascii_digit()),
-        "the chain from {cause} to {effect} says no number: {:?}",
-        link.mechanism
-    );
+    find_effect(verdict, cause, effect, &Place::default())?;
+    let says_number = |link: &Link| link.mechanism.chars().any(|letter| letter.is_ascii_digit());
+    let mut links = verdict.chain.iter().filter(|link| link.cause == cause && link.effect == effect);
+    ensure!(links.all(says_number), "the chain from {cause} to {effect} says no number");
     Ok(())
 }
 

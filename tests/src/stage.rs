@@ -235,6 +235,18 @@ impl Observed {
         wait_until(&mut self.running, &format!("{at_least} connections"), |tally| tally.connected >= at_least)
     }
 
+    /// Waits until the command has given up at least this many connections.
+    pub fn wait_for_unconnected(&mut self, at_least: u64) -> Result<()> {
+        wait_until(&mut self.running, &format!("{at_least} connections given up"), |tally| {
+            tally.unconnected >= at_least
+        })
+    }
+
+    /// Waits until all but one of the command's workers have come to their end.
+    pub fn wait_for_idle(&mut self) -> Result<()> {
+        wait_until(&mut self.running, "rest", |tally| tally.active <= 1)
+    }
+
     /// Waits until the command has been answered at least this often.
     pub fn wait_for_done(&mut self, at_least: u64) -> Result<()> {
         wait_until(&mut self.running, &format!("{at_least} answers"), |tally| tally.done >= at_least)

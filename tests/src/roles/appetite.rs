@@ -1,6 +1,7 @@
 //! What work costs: CPU time, and memory that is kept, or given back, or taken until there is none.
 
 use std::{
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +15,44 @@ use nix::{
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const PAGE: usize = 4 * KIB;
+/// More than any cgroup of a scenario that uses it allows.
+const SCRATCH_KIB: usize = 64 * KIB;
+
+/// What each request costs a service.
+#[derive(Debug)]
+pub struct Appetite {
+    burn: Duration,
+    leak_kib: usize,
+    scratch_kib: usize,
+    kept: Mutex<Vec<Vec<u8>>>,
+    scratch: Mutex<Scratch>,
+}
+
+impl Appetite {
+    /// CPU time for each request, memory from the beginning, memory that each request keeps, and that it gives
+    /// back.
+    pub fn new(burn: Duration, ballast_kib: usize, leak_kib: usize, scratch_kib: usize) -> Self {
+        Self {
+            burn,
+            leak_kib,
+            scratch_kib,
+            kept: Mutex::new(vec![memory(ballast_kib)]),
+            scratch: Mutex::new(Scratch::with_room(SCRATCH_KIB)),
+        }
+    }
+
+    /// Pays for one request.
+    pub fn pay(&self) -> Result<()> {
+        burn(self.burn)?;
+        if self.leak_kib > 0 {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(memory(self.leak_kib));
+        }
+        if self.scratch_kib > 0 {
+            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).use_some(self.scratch_kib)?;
+        }
+        Ok(())
+    }
+}
 
 /// Uses up CPU time of the calling thread; time in which it does not run does not count.
 pub fn burn(time: Duration) -> Result<()> {

@@ -1,11 +1,14 @@
 //! What the lab's own processes can be: services, loads, and the odd ones. Each is a hidden subcommand.
 
+pub mod answer;
 pub mod appetite;
 pub mod await_signal;
 pub mod decoys;
+pub mod dial;
 pub mod exit;
 pub mod files;
 pub mod flood;
+pub mod link;
 pub mod load;
 pub mod packet;
 pub mod ports;
@@ -66,6 +69,9 @@ pub enum Role {
     /// Takes memory until it is killed.
     #[command(hide = true)]
     Hog(strain::Hog),
+    /// A network namespace with a link to another one.
+    #[command(hide = true)]
+    Link(link::Link),
 }
 
 impl Role {
@@ -84,6 +90,7 @@ impl Role {
             Self::Exit(role) => role.play(),
             Self::Burn(role) => role.play(),
             Self::Hog(role) => role.play(),
+            Self::Link(role) => role.play(),
         }
     }
 
@@ -157,7 +164,12 @@ mod tests {
                 nofile: Some(64),
                 ..serve::Serve::on(8080)
             }),
-            Role::Load(load::Load { workers: 7, progress: true, ..load::Load::to(to) }),
+            Role::Load(load::Load {
+                workers: 7,
+                progress: true,
+                first_try: Some((std::net::Ipv6Addr::LOCALHOST, 80).into()),
+                ..load::Load::to(to)
+            }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),
@@ -170,6 +182,7 @@ mod tests {
             Role::InotifyDecoy,
             Role::Burn(strain::Burn { cgroup: vec!["/a".into(), "/b".into()], threads: 2 }),
             Role::Hog(strain::Hog { cgroup: Vec::new(), oom_score_adj: Some(-5), mib_per_s: 9 }),
+            Role::Link(link::Link { to: 7 }),
         ];
         for role in roles {
             let args = role.args().expect("args");

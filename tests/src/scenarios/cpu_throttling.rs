@@ -59,10 +59,6 @@ pub fn throttling_truth(cgroup: &Cgroup, throttled: &Watch) -> Result<Truth> {
     Ok(Truth {
         onset: throttled.onset()?,
         place: Place { cgroup: Some(cgroup.name()), ..Place::default() },
-        counts: vec![Count {
-            signals: &["cpu_throttled_periods"],
-            kernel: Some(throttled.count()),
-            app: None,
-        }],
+        counts: vec![Count::of(&["cpu_throttled_periods"]).kernel_says("nr_throttled", throttled.count())],
     })
 }

@@ -9,7 +9,6 @@ use super::{EIGHTY_PER_CENT, PLATEAU, PORT, Scenario};
 use crate::{
     cgroup::{Cgroup, Controller},
     check::{Ending, check_clear},
-    counters::Counter,
     explain::check_headroom,
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
@@ -59,7 +58,7 @@ fn play(stage: &Stage) -> Result<Ending> {
             workers: CLIENTS.into(),
             ramp_ms: 400,
             think_ms: 300,
-            requests_per_connection: Some(u64::MAX),
+            keep_alive: true,
             ..Load::to(service.address())
         }),
     )?;
@@ -81,7 +80,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     );
     ensure!(EIGHTY_PER_CENT.contains(&(used as f64 / limit as f64)), "memory was not at 80 %");
     ensure!(at_limit.count() == 0, "the cgroup was at its memory limit");
-    ensure!(Counter::ALL.iter().all(|counter| labels.count(*counter) == 0), "not healthy: {labels:?}");
+    ensure!(labels.trouble() == 0, "not healthy: {labels:?}");
     ensure!(finished.tally.errnos.is_empty(), "not healthy: {:?}", finished.tally);
     ensure!(finished.tally.connected == u64::from(CLIENTS), "connections were opened anew");
     let ending = check_clear(&finished)?;

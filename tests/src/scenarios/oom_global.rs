@@ -56,7 +56,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let truth = Truth {
         onset: kills.onset()?,
         place: Place { pid: Some(hog.pid()), comm: Some(COMM.to_owned()), ..Place::default() },
-        counts: vec![Count { signals: &["oom_kill"], kernel: Some(kills.count()), app: None }],
+        counts: vec![Count::of(&["oom_kill"]).kernel_says("oom_kill", kills.count())],
     };
     let ending = HOST.check_first(&truth, &finished)?;
     let (Ending::Ok, Some(verdict)) = (&ending, &finished.verdict) else { return Ok(ending) };

@@ -82,7 +82,7 @@ pub fn oom_truth(victim: u32, cgroup: &Cgroup, kills: &Watch) -> Result<Truth> {
             cgroup: Some(cgroup.name()),
             ..Place::default()
         },
-        counts: vec![Count { signals: &["oom_kill"], kernel: Some(kills.count()), app: None }],
+        counts: vec![Count::of(&["oom_kill"]).kernel_says("oom_kill", kills.count())],
     })
 }
 
@@ -91,6 +91,6 @@ fn refused_truth(service: &Service, tally: &Tally) -> Result<Truth> {
     Ok(Truth {
         onset: refused.first,
         place: Place { destination_port: Some(service.port), netns: Some(service.netns), ..Place::default() },
-        counts: vec![Count { signals: &["connect_refused"], kernel: None, app: Some(refused.count) }],
+        counts: vec![Count::of(&["connect_refused"]).app(refused.count)],
     })
 }
