@@ -21,7 +21,7 @@ pub const OVERFLOW: Scenario = Scenario {
 
 pub const CHURN: Scenario = Scenario {
     name: "healthy_churn",
-    about: "two thousand connections in TIME_WAIT, which there is room for: clear",
+    about: "fifteen hundred connections in TIME_WAIT, which there is room for: clear",
     play: churn,
 };
 
@@ -33,7 +33,7 @@ pub const PORTS: Scenario = Scenario {
 
 const BUCKETS: u64 = 60;
 const OVERFLOWING: u64 = 600;
-const CHURNED: u64 = 2000;
+const CHURNED: u64 = 1500;
 /// No port is taken over from TIME_WAIT, so that all of them count.
 const NO_REUSE: &str = "net/ipv4/tcp_tw_reuse=0";
 /// Two hundred ports.
