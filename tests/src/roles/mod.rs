@@ -10,6 +10,7 @@ pub mod packet;
 pub mod ports;
 pub mod program;
 pub mod serve;
+pub mod shape;
 
 use std::process;
 
@@ -34,6 +35,9 @@ pub enum Role {
     /// An HTTP load, one connection per request.
     #[command(hide = true)]
     Load(load::Load),
+    /// An HTTP load of known shape.
+    #[command(hide = true)]
+    Shape(shape::Shape),
     /// Raw SYNs from sources that do not exist.
     #[command(hide = true)]
     Flood(flood::Flood),
@@ -66,6 +70,7 @@ impl Role {
         match self {
             Self::Serve(role) => role.play(),
             Self::Load(role) => role.play(),
+            Self::Shape(role) => role.play(),
             Self::Flood(role) => role.play(),
             Self::Ports(role) => role.play(),
             Self::Files(role) => role.play(),
@@ -148,6 +153,14 @@ mod tests {
                 ..serve::Serve::on(8080)
             }),
             Role::Load(load::Load { workers: 7, progress: true, ..load::Load::to(to) }),
+            Role::Shape(shape::Shape {
+                to,
+                netns_of: Some(1),
+                part: vec![
+                    shape::Part { from: 0, to: 200, ms: 1000 },
+                    shape::Part { from: 200, to: 200, ms: 500 },
+                ],
+            }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),

@@ -15,6 +15,7 @@ mod healthy_steady;
 mod negative_fd_accept;
 mod nginx_cascade;
 mod no_capabilities;
+mod phases;
 mod port_collision;
 mod port_exhaustion;
 mod syn_queue;
@@ -62,6 +63,9 @@ pub const ALL: &[Scenario] = &[
     elsewhere::SCENARIO,
     healthy_steady::SCENARIO,
     healthy_decoys::SCENARIO,
+    phases::RAMP,
+    phases::STEP,
+    phases::SPIKE,
     cgroups_apart::SCENARIO,
     exit_status::SCENARIO,
     ctrl_c::SCENARIO,
