@@ -83,6 +83,8 @@ pub enum Report {
         /// Final ACKs sent.
         acks: u64,
     },
+    /// When each part of a load of known shape ended, on CLOCK_MONOTONIC.
+    Boundaries(Vec<u64>),
     /// Signals caught, by number.
     Signals(Vec<i32>),
 }

@@ -1,6 +1,6 @@
 //! The verdict as its contract promises it (`observer.verdict/1`), read by somebody who has only the contract.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -31,6 +31,8 @@ pub struct Verdict {
     pub run: Run,
     /// What could be seen.
     pub coverage: Coverage,
+    /// The load's phases, in order.
+    pub phases: Vec<Phase>,
     /// The first hit.
     pub first: Option<Hit>,
     /// Hits that cannot be told apart from the first.
@@ -70,6 +72,23 @@ pub struct Clock {
 pub struct Coverage {
     /// Per signal.
     pub signals: Vec<SignalCoverage>,
+}
+
+/// A named interval of the load.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Seconds since the run's clock.
+    pub start_s: f64,
+    /// Seconds since the run's clock.
+    pub end_s: f64,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.1}-{:.1} s", self.name, self.start_s, self.end_s)
+    }
 }
 
 /// How one signal was had.
@@ -275,6 +294,11 @@ impl Verdict {
     fn absolute_ns(&self, seconds: f64) -> u64 {
         // Well within range: seconds of a run, in a signed 64-bit nanosecond.
         self.run.clock.mono_ns.saturating_add_signed((seconds * 1e9).round() as i64)
+    }
+
+    /// Seconds from the run's clock to an instant on CLOCK_MONOTONIC.
+    pub fn since_start_s(&self, at_ns: u64) -> f64 {
+        (i128::from(at_ns) - i128::from(self.run.clock.mono_ns)) as f64 / 1e9
     }
 
     /// One line for a person.

@@ -14,6 +14,7 @@ pub mod packet;
 pub mod ports;
 pub mod program;
 pub mod serve;
+pub mod shape;
 pub mod strain;
 
 use std::process;
@@ -39,6 +40,9 @@ pub enum Role {
     /// An HTTP load, one connection per request.
     #[command(hide = true)]
     Load(load::Load),
+    /// An HTTP load of known shape.
+    #[command(hide = true)]
+    Shape(shape::Shape),
     /// Raw SYNs from sources that do not exist.
     #[command(hide = true)]
     Flood(flood::Flood),
@@ -80,6 +84,7 @@ impl Role {
         match self {
             Self::Serve(role) => role.play(),
             Self::Load(role) => role.play(),
+            Self::Shape(role) => role.play(),
             Self::Flood(role) => role.play(),
             Self::Ports(role) => role.play(),
             Self::Files(role) => role.play(),
@@ -169,6 +174,14 @@ mod tests {
                 progress: true,
                 first_try: Some((std::net::Ipv6Addr::LOCALHOST, 80).into()),
                 ..load::Load::to(to)
+            }),
+            Role::Shape(shape::Shape {
+                to,
+                netns_of: Some(1),
+                part: vec![
+                    shape::Part { from: 0, to: 200, ms: 1000 },
+                    shape::Part { from: 200, to: 200, ms: 500 },
+                ],
             }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),

@@ -35,6 +35,7 @@ mod oom_global;
 mod oom_kill;
 mod overflow_effects;
 mod packet_loss;
+mod phases;
 mod port_collision;
 mod port_exhaustion;
 mod syn_queue;
@@ -83,6 +84,9 @@ pub const ALL: &[Scenario] = &[
     elsewhere::SCENARIO,
     healthy_steady::SCENARIO,
     healthy_decoys::SCENARIO,
+    phases::RAMP,
+    phases::STEP,
+    phases::SPIKE,
     cgroups_apart::SCENARIO,
     exit_status::SCENARIO,
     ctrl_c::SCENARIO,

@@ -131,6 +131,10 @@ impl Cutter {
             changes.push(changed(&|it| it.bends[piece] ^= true));
             changes.push(changed(&|it| it.join_by_slope(piece)));
             changes.push(changed(&|it| it.merge(piece - 1, true)));
+            changes.push(changed(&|it| {
+                it.merge(piece - 1, true);
+                it.join_by_slope(piece - 1);
+            }));
             changes.push(changed(&|it| it.merge(piece - 1, false)));
             for reach in [self.shortest.div_ceil(2), self.shortest * 2] {
                 changes.push(changed(&|it| it.insert_level(piece, reach)));

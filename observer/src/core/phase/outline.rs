@@ -68,7 +68,7 @@ impl Outline {
     /// Makes a slope of a piece that goes from the end of the one before to the beginning of the next.
     pub(super) fn join_by_slope(&mut self, piece: usize) {
         self.sloped[piece] = true;
-        self.bends[piece] = true;
+        self.bends[piece] = piece > 0;
         if let Some(bends) = self.bends.get_mut(piece + 1) {
             *bends = true;
         }
