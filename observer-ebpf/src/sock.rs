@@ -117,6 +117,17 @@ impl Sock {
         self.key(signal, read(self.0, offsets.num), offsets.rcv_saddr, offsets.v6_rcv_saddr)
     }
 
+    /// The same of a connection that may have been closed just now, and then has given its port back: it
+    /// still knows what it sent from.
+    #[inline(always)]
+    pub fn former_key(self, signal: Signal) -> Key {
+        let mut key = self.own_key(signal);
+        if key.port == 0 {
+            key.port = self.wire_port();
+        }
+        key
+    }
+
     /// The key of `signal` at the address and port that this socket connects to.
     #[inline(always)]
     pub fn destination_key(self, signal: Signal) -> Key {
@@ -132,7 +143,7 @@ impl Sock {
         if !self.is_full() {
             return namespace_key(signal, self.netns_pointer());
         }
-        let mut key = self.own_key(Signal::ConnectionAccepted);
+        let mut key = self.former_key(Signal::ConnectionAccepted);
         if self.state() == LISTEN || is_known(&key) {
             key.flags = key_flags::ACCEPTED;
             key.signal = signal as u16;
@@ -144,7 +155,7 @@ impl Sock {
     /// The key of `signal` at the destination on the connecting side, else the namespace alone.
     #[inline(always)]
     pub fn connecting_key(self, signal: Signal) -> Key {
-        let key = self.own_key(Signal::ConnectionAccepted);
+        let key = self.former_key(Signal::ConnectionAccepted);
         if is_known(&key) {
             return Key { address: [0; 16], port: 0, signal: signal as u16, ..key };
         }

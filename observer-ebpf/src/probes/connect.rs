@@ -79,10 +79,10 @@ pub fn named(mut key: Key) -> Key {
 }
 
 /// A connection left ESTABLISHED and CLOSE_WAIT. Its own port tells the side: a port on which
-/// connections were accepted belongs to a listener.
+/// connections were accepted belongs to a listener. (One that was reset has given it back by now.)
 #[inline(always)]
 fn departed(sock: Sock) {
-    let mut key = sock.own_key(Signal::ConnectionAccepted);
+    let mut key = sock.former_key(Signal::ConnectionAccepted);
     if is_known(&key) {
         key.signal = Signal::AcceptedClosed as u16;
         count(&key);

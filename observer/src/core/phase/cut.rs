@@ -15,7 +15,9 @@ use super::{
 const GRID: usize = 300;
 /// Rounds in which the outline is improved, at most.
 const ROUNDS: usize = 6;
-/// The longest move of a cut, as a fraction of the course.
+/// Pieces on either side that a change is judged with: it moves two cuts, and their pieces have neighbours.
+const NEAR: usize = 4;
+/// The longest move of a cut, as a fraction of what is near.
 const REACH: usize = 16;
 
 /// Cuts the course; no piece inside it is shorter than `shortest` steps.
@@ -94,29 +96,46 @@ impl Cutter {
     }
 
     fn score(&self, outline: &Outline) -> f64 {
-        if outline.is_valid(self.shortest) { outline.score(&self.fits, self.price) } else { f64::INFINITY }
+        if outline.is_valid(self.shortest, self.fits.len()) {
+            outline.score(&self.fits, self.price)
+        } else {
+            f64::INFINITY
+        }
     }
 
     /// The outline after all changes that make it better.
     fn improved(&self, mut outline: Outline) -> Outline {
-        let mut score = self.settle(&mut outline, 0);
         for _ in 0..ROUNDS {
-            let before = score;
+            let mut is_better = false;
             let mut piece = 0;
             while piece < outline.len() {
-                for mut changed in self.changes(&outline, piece) {
-                    let changed_score = self.settle(&mut changed, piece);
-                    if changed_score < score {
-                        (outline, score) = (changed, changed_score);
-                    }
-                }
+                is_better |= self.improve_around(&mut outline, piece);
                 piece += 1;
             }
-            if score >= before {
+            if !is_better {
                 break;
             }
         }
         outline
+    }
+
+    /// Makes the best change to a piece, if there is one. Only what is near is looked at: a change is
+    /// hardly felt beyond, and so the cost grows with the pieces, not with their square.
+    fn improve_around(&self, outline: &mut Outline, piece: usize) -> bool {
+        let pieces = piece.saturating_sub(NEAR)..(piece + NEAR + 1).min(outline.len());
+        let window = outline.window(pieces.clone());
+        let (mut best, mut score) = (None, self.score(&window));
+        for mut changed in self.changes(&window, piece - pieces.start) {
+            let changed_score = self.settle(&mut changed, piece - pieces.start);
+            if changed_score < score {
+                (best, score) = (Some(changed), changed_score);
+            }
+        }
+        let is_better = best.is_some();
+        if let Some(best) = best {
+            outline.replace(pieces, best);
+        }
+        is_better
     }
 
     /// What could be done about a piece and where it begins.
@@ -146,7 +165,8 @@ impl Cutter {
     /// Moves the cuts around a piece to where they fit best, and returns the score.
     fn settle(&self, outline: &mut Outline, piece: usize) -> f64 {
         let mut score = self.score(outline);
-        let mut stride = (self.fits.len() / REACH).max(self.shortest).next_power_of_two();
+        let length = outline.cuts[outline.len()] - outline.cuts[0];
+        let mut stride = (length / REACH).max(self.shortest).next_power_of_two();
         while stride > 0 {
             let from = piece.saturating_sub(1).max(1);
             for cut in from..outline.len().min(piece + 3) {

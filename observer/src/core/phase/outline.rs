@@ -1,5 +1,7 @@
 //! A course as a chain of straight pieces that bend or jump where they meet, and how well it fits.
 
+use std::ops::Range;
+
 use super::fit::Fits;
 
 /// Change along a piece, as a share of its higher end, that makes it a ramp.
@@ -8,11 +10,12 @@ const RAMP_RATIO: f64 = 0.2;
 /// The chain.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outline {
-    /// Where pieces begin and end, in steps: the first is 0, the last the length of the course.
+    /// Where pieces begin and end, in steps.
     pub(super) cuts: Vec<usize>,
     /// Whether each piece may slope.
     pub(super) sloped: Vec<bool>,
-    /// Whether each piece begins where the one before ends; else the course jumps. (The first does not.)
+    /// Whether each piece begins where the one before ends; else the course jumps. (The first does
+    /// not, or where that does not matter.)
     pub(super) bends: Vec<bool>,
 }
 
@@ -83,14 +86,30 @@ impl Outline {
         self.bends.insert(piece, true);
     }
 
-    /// Whether no piece is too short. Those at either end may be as short as they like, when they are
-    /// level: a tool that starts up, a load that has ended.
-    pub(super) fn is_valid(&self, shortest: usize) -> bool {
-        let last = self.len() - 1;
-        (0..=last).all(|piece| {
+    /// Some of the pieces, as an outline of their stretch.
+    pub(super) fn window(&self, pieces: Range<usize>) -> Self {
+        Self {
+            cuts: self.cuts[pieces.start..=pieces.end].to_vec(),
+            sloped: self.sloped[pieces.clone()].to_vec(),
+            bends: self.bends[pieces].to_vec(),
+        }
+    }
+
+    /// Puts an outline of the same stretch in the place of some pieces.
+    pub(super) fn replace(&mut self, pieces: Range<usize>, by: Self) {
+        self.cuts.splice(pieces.start..=pieces.end, by.cuts);
+        self.sloped.splice(pieces.clone(), by.sloped);
+        self.bends.splice(pieces, by.bends);
+    }
+
+    /// Whether no piece is too short. Those at either end of the course may be as short as they like, when
+    /// they are level: a tool that starts up, a load that has ended.
+    pub(super) fn is_valid(&self, shortest: usize, length: usize) -> bool {
+        (0..self.len()).all(|piece| {
             let (start, end) = (self.cuts[piece], self.cuts[piece + 1]);
-            let at_end = (piece == 0 || piece == last) && !self.sloped[piece];
-            start < end && (at_end || last == 0 || end - start >= shortest)
+            let is_whole = start == 0 && end == length;
+            let is_at_end = (start == 0 || end == length) && !self.sloped[piece];
+            start < end && (is_whole || is_at_end || end - start >= shortest)
         })
     }
 

@@ -25,8 +25,10 @@ use crate::{
 const BUDGET_NS: u64 = 1_000_000;
 /// A process that has just come may still be moved: it is looked at at every tick for so long.
 const YOUNG_NS: u64 = 3_000_000_000;
-/// How often any other process is looked at.
+/// How often any other process is looked at, if there are few ...
 const SETTLED_NS: u64 = 1_000_000_000;
+/// ... and if there are many, this long for each of them.
+const SHARE_NS: u64 = 2_000_000;
 /// A tick is not exactly as long as the next.
 const SLACK_NS: u64 = 20_000_000;
 
@@ -133,6 +135,7 @@ impl Follow {
     ) -> bool {
         let groups = self.groups.as_deref().unwrap_or_default();
         let began_ns = clock();
+        let settled_ns = SETTLED_NS.max(self.members.len() as u64 * SHARE_NS) - SLACK_NS;
         let mut moved = false;
         for pid in nearest_first(world) {
             let now_ns = clock();
@@ -148,7 +151,7 @@ impl Follow {
                 break;
             }
             let is_young = now_ns.saturating_sub(member.since_ns) < YOUNG_NS;
-            member.next_ns = if is_young { now_ns + 1 } else { now_ns + SETTLED_NS - SLACK_NS };
+            member.next_ns = if is_young { now_ns + 1 } else { now_ns + settled_ns };
             let text = text::read(&format!("/proc/{pid}/cgroup"), &mut self.buffer);
             let Some(text) = problems.check(text) else { continue };
             let paths: Vec<_> = groups.iter().map(|group| group.hierarchy().acting_on(text)).collect();

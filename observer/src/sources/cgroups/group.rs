@@ -62,6 +62,8 @@ struct Followed {
     absent_ns: Option<u64>,
     watch: Watch,
     rhythm: Rhythm,
+    /// Whether it had a limit of its own when it was read last.
+    limited: bool,
     next_ns: u64,
 }
 
@@ -172,6 +174,7 @@ impl Group {
                     Controller::Memory => Watch::Memory(Memory::default()),
                 },
                 rhythm: Rhythm::default(),
+                limited: false,
                 next_ns: 0,
             }
         })
@@ -189,6 +192,8 @@ impl Group {
         let due = self.followed.iter().filter(|(_, cgroup)| cgroup.next_ns <= began_ns);
         let mut due: Vec<(u64, u64)> = due.map(|(id, cgroup)| (cgroup.next_ns, *id)).collect();
         due.sort_unstable();
+        let limited = self.followed.values().filter(|cgroup| cgroup.limited);
+        let mut limited: HashSet<String> = limited.map(|cgroup| cgroup.path.clone()).collect();
         for (_, id) in due {
             let now_ns = clock();
             if now_ns.saturating_sub(began_ns) > BUDGET_NS {
@@ -209,7 +214,15 @@ impl Group {
                 near_the_test,
                 absent_ns: cgroup.absent_ns.take(),
             };
-            let found = problems.check(cgroup.watch.read(&place, clock, buffer, out)).unwrap_or_default();
+            let mut found = problems.check(cgroup.watch.read(&place, clock, buffer, out)).unwrap_or_default();
+            cgroup.limited = found.limited;
+            if found.limited {
+                limited.insert(cgroup.path.clone());
+            }
+            // A kill is counted where the victim was, whichever ancestor's limit was reached.
+            if let Watch::Memory(_) = cgroup.watch {
+                found.limited = lineage(&cgroup.path).any(|path| limited.contains(path));
+            }
             let rest_ns = cgroup.rhythm.rest_ns(now_ns, found, near_the_test);
             cgroup.next_ns = now_ns.saturating_add(rest_ns.saturating_sub(SLACK_NS));
         }

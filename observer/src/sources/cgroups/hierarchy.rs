@@ -50,7 +50,7 @@ pub(in crate::sources) struct CgroupMounts {
     /// Version 2, with or without controllers.
     pub(super) unified: Option<Mount>,
     /// Of the controllers, those that can be found.
-    pub(super) controllers: Vec<Hierarchy>,
+    pub(in crate::sources) controllers: Vec<Hierarchy>,
 }
 
 impl CgroupMounts {
@@ -161,7 +161,7 @@ impl Hierarchy {
         Self { mount, version, controller }
     }
 
-    pub(super) fn controller(&self) -> Controller {
+    pub(in crate::sources) fn controller(&self) -> Controller {
         self.controller
     }
 

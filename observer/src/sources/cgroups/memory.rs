@@ -24,9 +24,6 @@ const STEP: u64 = 256;
 const STEP_BYTES: u64 = 1 << 20;
 /// ... but never by more than one in this many of a small limit.
 const SMALL_STEP: u64 = 16;
-/// Above so many of [`OF`] parts of the limit a cgroup is close to being held back.
-const CLOSE: u64 = 7;
-const OF: u64 = 8;
 
 /// The signals that are told of a cgroup.
 pub(super) const SIGNALS: [Signal; 3] = [Signal::OomKill, Signal::MemoryMax, Signal::MemoryHigh];
@@ -84,7 +81,7 @@ impl Memory {
                 place.tell_limit(LIMIT, value, out);
             }
         }
-        let close = self.read_level(place, clock, buffer, out)?;
+        self.read_level(place, clock, buffer, out)?;
         let (window, events) = Window::around(clock, || read_events(place, buffer));
         let Some(events) = place.if_there(events)? else { return Ok(Found::default()) };
         place.tell(Signal::OomKill, events.oom_kill, window, out);
@@ -92,38 +89,38 @@ impl Memory {
         if let Some(high) = events.high {
             place.tell(Signal::MemoryHigh, high, window, out);
         }
-        let happened = self.events.replace(events).is_some_and(|before| before != events);
-        Ok(Found { limited: self.limit.is_some(), held_back: happened || close })
+        let held_back = self.events.replace(events).is_some_and(|before| before != events);
+        Ok(Found { limited: self.limit.is_some(), held_back })
     }
 
-    /// Reads the memory in use, if there is a limit to it, and whether that is close.
+    /// Reads the memory in use, if there is a limit to it.
     fn read_level(
         &mut self,
         place: &Place<'_>,
         clock: Clock<'_>,
         buffer: &mut Vec<u8>,
         out: &mut Samples<'_>,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<(), SourceError> {
         let Some(limit) = self.limit else {
             if self.told.take().is_some() {
                 let now_ns = clock();
                 let window = Window { before_ns: now_ns, after_ns: now_ns };
                 out.usage_ends(Resource::Memory, place.subject, 0, window);
             }
-            return Ok(false);
+            return Ok(());
         };
         let (file, set_by) = match place.hierarchy.version {
             Version::Two => ("memory.current", "memory.max"),
             Version::One => ("memory.usage_in_bytes", "memory.limit_in_bytes"),
         };
         let (window, used) = Window::around(clock, || place.read(file, buffer).map(parse_bytes));
-        let Some(used) = place.if_there(used)? else { return Ok(false) };
+        let Some(used) = place.if_there(used)? else { return Ok(()) };
         let used = used.map_err(|problem| place.malformed(file, problem))?.unwrap_or(0);
         if self.is_news(used, limit) {
             self.told = Some((used, limit));
             out.usage(Resource::Memory, place.subject, used, Some((limit, set_by)), window);
         }
-        Ok(used >= limit / OF * CLOSE)
+        Ok(())
     }
 
     /// Whether it is far enough from what was told.

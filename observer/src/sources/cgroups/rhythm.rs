@@ -1,14 +1,16 @@
 //! How often a cgroup is read.
 
 const MS: u64 = 1_000_000;
-/// A cgroup near the test that has a limit, and any that has just been held back.
+/// A cgroup near the test that has a limit, unless that has held it back for long.
 const FAST_NS: u64 = 100 * MS;
-/// One that is far from the test, or has been held back for long: it is known by then.
+/// One with a limit that is far from the test.
 const MEDIUM_NS: u64 = 500 * MS;
-/// One without a limit, which may be given one.
+/// One without a limit, which may be given one, and one near the test that has been held back for long.
 const SLOW_NS: u64 = 1_000 * MS;
+/// One far from the test that has been held back for long.
+const SLOWEST_NS: u64 = 5_000 * MS;
 /// Being held back is over when nothing was counted for so long.
-const OVER_NS: u64 = 5_000 * MS;
+const OVER_NS: u64 = 6_000 * MS;
 /// It is news for so long. A service may be throttled for days, and each read of one makes rows.
 const NEWS_NS: u64 = 60_000 * MS;
 
@@ -37,12 +39,12 @@ impl Rhythm {
         } else if now_ns.saturating_sub(self.latest_ns) > OVER_NS {
             self.began_ns = None;
         }
-        match self.began_ns {
-            Some(began_ns) if now_ns.saturating_sub(began_ns) < NEWS_NS => FAST_NS,
-            Some(_) => MEDIUM_NS,
-            None if found.limited && near_the_test => FAST_NS,
-            None if found.limited => MEDIUM_NS,
-            None => SLOW_NS,
+        let is_old = self.began_ns.is_some_and(|began_ns| now_ns.saturating_sub(began_ns) >= NEWS_NS);
+        match (found.limited, is_old, near_the_test) {
+            (_, true, false) => SLOWEST_NS,
+            (_, true, true) | (false, ..) => SLOW_NS,
+            (true, false, false) => MEDIUM_NS,
+            (true, false, true) => FAST_NS,
         }
     }
 }
@@ -59,11 +61,11 @@ mod tests {
         assert_eq!(rhythm.rest_ns(0, Found::default(), true), SLOW_NS);
         assert_eq!(rhythm.rest_ns(0, limited, true), FAST_NS);
         assert_eq!(rhythm.rest_ns(0, limited, false), MEDIUM_NS);
-        assert_eq!(rhythm.rest_ns(1_000 * MS, held_back, false), FAST_NS);
-        assert_eq!(rhythm.rest_ns(2_000 * MS, limited, false), FAST_NS, "it may go on");
-        assert_eq!(rhythm.rest_ns(60_000 * MS, held_back, false), FAST_NS);
-        assert_eq!(rhythm.rest_ns(61_000 * MS, held_back, true), MEDIUM_NS, "it goes on and on");
-        assert_eq!(rhythm.rest_ns(67_000 * MS, limited, true), FAST_NS, "it is over");
-        assert_eq!(rhythm.rest_ns(68_000 * MS, held_back, false), FAST_NS, "it is news again");
+        assert_eq!(rhythm.rest_ns(1_000 * MS, held_back, true), FAST_NS);
+        assert_eq!(rhythm.rest_ns(59_000 * MS, held_back, false), MEDIUM_NS);
+        assert_eq!(rhythm.rest_ns(62_000 * MS, held_back, true), SLOW_NS, "it goes on and on");
+        assert_eq!(rhythm.rest_ns(62_000 * MS, held_back, false), SLOWEST_NS);
+        assert_eq!(rhythm.rest_ns(67_000 * MS, limited, true), SLOW_NS, "it may go on");
+        assert_eq!(rhythm.rest_ns(69_000 * MS, limited, true), FAST_NS, "it is over");
     }
 }

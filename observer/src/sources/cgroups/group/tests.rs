@@ -112,6 +112,21 @@ fn ancestors_are_followed_and_limits_are_told_where_there_are_any() {
 }
 
 #[test]
+fn memory_below_a_limit_is_read_as_often_as_the_limit() {
+    let mut fake = Fake::new(Controller::Memory);
+    let events = ("memory.events", "high 0\nmax 3\noom_kill 1\n");
+    fake.write("/a", &[("memory.max", "67108864\n"), ("memory.current", "1000\n"), events]);
+    fake.write("/a/b", &[("memory.max", "max\n"), ("memory.current", "1000\n"), events]);
+    fake.write("/c", &[("memory.max", "max\n"), ("memory.current", "1000\n"), events]);
+    fake.tick(SECOND, &["/a/b", "/c"]);
+    let due = |path: &str| {
+        let cgroup = fake.group.followed.values().find(|cgroup| cgroup.path == path).expect("followed");
+        cgroup.next_ns <= SECOND + 100_000_000
+    };
+    assert_eq!((due("/a"), due("/a/b"), due("/c")), (true, true, false));
+}
+
+#[test]
 fn one_that_a_probe_names_is_found_by_a_walk() {
     let mut fake = Fake::new(Controller::Cpu);
     fake.tick(SECOND, &[]);
