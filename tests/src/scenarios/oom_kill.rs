@@ -1,5 +1,6 @@
-//! A service leaks memory until its cgroup has none left and the kernel kills it. Clients that go on
-//! connecting are refused: an effect, not a fault of its own.
+//! A service leaks memory. At its cgroup's limit the kernel first takes back what costs nothing, for seconds;
+//! then there is nothing left to take, and it kills the service. Clients that go on connecting are refused: an
+//! effect, not a fault of its own.
 
 use anyhow::{Context, Result, ensure};
 
@@ -26,16 +27,24 @@ const CONNECTION_REFUSED: Expect =
 pub const MEMORY_LIMIT: u64 = 48 << 20;
 /// The name of every process of the lab.
 pub const COMM: &str = "observer-lab";
-/// A second and more, at this load.
-const LEAK_KIB: usize = 256;
+/// The limit is reached after half a second at this load, and all of it leaked after about three.
+const LEAK_KIB: usize = 96;
+const SCRATCH_KIB: usize = 512;
 /// Refusals that clients notice for about a second.
 const REFUSED: u64 = 200;
 
 fn play(stage: &Stage) -> Result<Ending> {
     let cgroup = Cgroup::make(Controller::Memory, "service")?;
     cgroup.limit_memory(MEMORY_LIMIT)?;
-    let service = stage
-        .serve("service", Serve { cgroup: vec![cgroup.folder()], leak_kib: LEAK_KIB, ..Serve::on(PORT) })?;
+    let service = stage.serve(
+        "service",
+        Serve {
+            cgroup: vec![cgroup.folder()],
+            leak_kib: LEAK_KIB,
+            scratch_kib: SCRATCH_KIB,
+            ..Serve::on(PORT)
+        },
+    )?;
     let kills = Watch::start(cgroup.oom_kills())?;
     let at_limit = Watch::start(cgroup.memory_max())?;
     let mut load = stage.observe(&[], &steady_load(&service))?;
