@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     clock::Bracket,
+    counters::Counter,
+    label::Labels,
     stage::Finished,
     verdict::{Hit, Subject, Tier, Verdict},
 };
@@ -51,14 +53,64 @@ pub struct Place {
 }
 
 /// A count that several parties know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Count {
     /// The signals of observer that add up to it.
     pub signals: &'static [&'static str],
     /// What the kernel's own counter says.
-    pub kernel: Option<u64>,
+    pub kernel: Option<KernelCount>,
     /// What the application was told.
     pub app: Option<u64>,
+    /// Why observer's count differs, where it has to.
+    pub explained: Vec<Explained>,
+}
+
+/// What one of the kernel's own counters says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelCount {
+    /// The kernel's name of it.
+    pub counter: &'static str,
+    /// How far it rose.
+    pub count: u64,
+}
+
+/// A difference without residue: the mechanism, and its number from a source of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained {
+    /// The tier on which it is so.
+    pub tier: Tier,
+    /// How much more observer counts.
+    pub excess: i64,
+    /// The mechanism.
+    pub why: &'static str,
+}
+
+impl Count {
+    /// A count of these signals that nobody else knows yet.
+    pub fn of(signals: &'static [&'static str]) -> Self {
+        Self { signals, ..Self::default() }
+    }
+
+    /// What a counter of the namespace says.
+    pub fn kernel(self, counter: Counter, labels: &Labels) -> Self {
+        self.kernel_says(counter.name(), labels.count(counter))
+    }
+
+    /// What another counter of the kernel says.
+    pub fn kernel_says(self, counter: &'static str, count: u64) -> Self {
+        Self { kernel: Some(KernelCount { counter, count }), ..self }
+    }
+
+    /// What the application was told.
+    pub fn app(self, count: u64) -> Self {
+        Self { app: Some(count), ..self }
+    }
+
+    /// On this tier observer counts so many more, because of this.
+    pub fn explained(mut self, tier: Tier, excess: i64, why: &'static str) -> Self {
+        self.explained.push(Explained { tier, excess, why });
+        self
+    }
 }
 
 /// What really happened.
@@ -177,15 +229,27 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, truth: Option<T>, said: Opti
 impl Count {
     fn check(&self, hit: &Hit, verdict: &Verdict) -> Result<()> {
         let hook = self.signals.iter().map(|signal| hook_count(signal, hit, verdict)).sum::<Option<u64>>();
-        self.print(hook);
-        let known: Vec<u64> = [hook, self.kernel, self.app].into_iter().flatten().collect();
-        ensure!(
-            known.windows(2).all(|pair| pair[0] == pair[1]),
-            "counts of {} differ: hook={} kernel={} app={}",
+        // A sum is had no better than the worst of its parts.
+        let tier = self.signals.iter().map(|signal| verdict.tier(signal)).max().unwrap_or(Tier::Absent);
+        let explained =
+            self.explained.iter().find(|explained| explained.tier == tier && explained.excess != 0);
+        let note = explained.map(|explained| format!(" note={}", explained.why.replace(' ', "_")));
+        println!(
+            "count {} {} hook={} {} tier={}{}",
+            verdict.scenario,
             self.name(),
             shown(hook),
-            shown(self.kernel),
-            shown(self.app)
+            self.others(),
+            tier.name(),
+            note.unwrap_or_default()
+        );
+        let excess = explained.map_or(0, |explained| explained.excess);
+        ensure!(
+            agree(hook, excess, self.kernel.map(|kernel| kernel.count), self.app),
+            "counts of {} differ: hook={} {}, {excess} explained",
+            self.name(),
+            shown(hook),
+            self.others()
         );
         Ok(())
     }
@@ -194,15 +258,19 @@ impl Count {
         self.signals.join("+")
     }
 
-    fn print(&self, hook: Option<u64>) {
-        println!(
-            "  count {} hook={} kernel={} app={}",
-            self.name(),
-            shown(hook),
-            shown(self.kernel),
-            shown(self.app)
-        );
+    /// What kernel and application say.
+    fn others(&self) -> String {
+        let kernel = self.kernel.map(|kernel| format!("{}:{}", kernel.counter, kernel.count));
+        format!("kernel={} app={}", kernel.unwrap_or_else(|| "-".to_owned()), shown(self.app))
     }
+}
+
+/// Whether all who know a count say the same, where observer's is higher by what is explained.
+fn agree(hook: Option<u64>, excess: i64, kernel: Option<u64>, app: Option<u64>) -> bool {
+    let others = || [kernel, app].into_iter().flatten();
+    let equal = |count: Option<u64>| others().all(|other| count.is_none_or(|count| count == other));
+    let expected = hook.map(|hook| hook.checked_add_signed(-excess).unwrap_or(u64::MAX));
+    equal(expected) && equal(kernel)
 }
 
 /// What observer counted: a probe that is attached and not in the evidence counted nothing.
@@ -224,9 +292,27 @@ impl Truth {
             self.onset.width().as_secs_f64() * 1e3
         );
         for count in &self.counts {
-            println!("  truth {} kernel={} app={}", count.name(), shown(count.kernel), shown(count.app));
+            println!("  truth {} {}", count.name(), count.others());
         }
     }
+}
+
+/// The hit of `effect` at this place, after checking that `cause` explains it and that the chain says how.
+pub fn find_effect<'a>(verdict: &'a Verdict, cause: &str, effect: &str, place: &Place) -> Result<&'a Hit> {
+    let hit = verdict
+        .hits
+        .iter()
+        .find(|hit| hit.fault_line == effect && place.check(&hit.subject).is_ok())
+        .with_context(|| format!("{effect} is not among the hits"))?;
+    ensure!(hit.explained_by.as_deref() == Some(cause), "{effect} is explained by {:?}", hit.explained_by);
+    let link = verdict
+        .chain
+        .iter()
+        .find(|link| link.cause == cause && link.effect == effect)
+        .with_context(|| format!("the chain does not lead from {cause} to {effect}"))?;
+    println!("  chain: {}", link.mechanism);
+    ensure!(!link.mechanism.trim().is_empty(), "the chain does not say how {cause} leads to {effect}");
+    Ok(hit)
 }
 
 /// Checks that nothing was hit, and that observer is sure of it.
@@ -238,4 +324,21 @@ pub fn check_clear(finished: &Finished) -> Result<Ending> {
     }
     ensure!(verdict.outcome == "clear", "outcome is {:?}, not \"clear\"", verdict.outcome);
     Ok(Ending::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::agree;
+
+    #[test]
+    fn counts_agree_up_to_what_is_explained() {
+        assert!(agree(Some(5), 0, Some(5), Some(5)));
+        assert!(agree(Some(7), 2, Some(5), None));
+        assert!(agree(None, 0, Some(5), Some(5)));
+        assert!(agree(Some(5), 0, None, None));
+        assert!(!agree(Some(5), 2, Some(5), None));
+        assert!(!agree(Some(5), 0, Some(5), Some(6)));
+        assert!(!agree(None, 0, Some(5), Some(6)));
+        assert!(!agree(Some(1), 2, Some(0), None));
+    }
 }

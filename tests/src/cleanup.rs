@@ -16,6 +16,8 @@ use std::{
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 
+use crate::cgroup;
+
 /// How long the processes of a cgroup may take to die.
 const CGROUP_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -104,6 +106,21 @@ fn remove_cgroup(path: &Path) -> io::Result<()> {
 
 fn pending() -> MutexGuard<'static, Vec<Undo>> {
     PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what labs left behind that were killed: their cgroups, and their folders of this prefix.
+pub fn sweep(folders: &Path, prefix: &str) -> Result<()> {
+    cgroup::sweep()?;
+    let entries = fs::read_dir(folders).with_context(|| format!("cannot read {}", folders.display()))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+        if owner.is_some_and(|pid| !cgroup::is_alive(pid)) {
+            // Another lab may do the same at this moment.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Ends the lab tidily on SIGTERM, SIGINT and SIGHUP. To be called before any other thread exists.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     clock::{Bracket, mono_ns},
-    counters::{Counter, NetStat, Snapshot},
+    counters::{Counter, Counters, Snapshot},
 };
 
 /// Time between two reads; with the read itself it bounds the width of a label.
@@ -35,6 +35,11 @@ impl Labels {
     /// Around the instant at which a counter first rose.
     pub fn onset(&self, counter: Counter) -> Option<Bracket> {
         self.onsets[counter.index()]
+    }
+
+    /// How far all counters together rose that tell of trouble.
+    pub fn trouble(&self) -> u64 {
+        Counter::ALL.iter().filter(|counter| !counter.is_load()).map(|counter| self.count(*counter)).sum()
     }
 
     fn update(&mut self, base: &Snapshot, now: &Snapshot, since: Bracket) {
@@ -67,11 +72,11 @@ impl Shared {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll(&self, mut netstat: NetStat, base: Snapshot, mut last_ns: u64) {
+    fn poll(&self, mut counters: Counters, base: Snapshot, mut last_ns: u64) {
         while !self.stop.load(Ordering::Relaxed) {
             thread::sleep(PERIOD);
             let read_ns = mono_ns();
-            let now = match netstat.read() {
+            let now = match counters.read() {
                 Ok(now) => now,
                 Err(error) => return println!("  the kernel's counters can no longer be read: {error}"),
             };
@@ -90,13 +95,13 @@ impl Shared {
 impl Labeller {
     /// Starts to watch the namespace of `pid`; what has been counted so far is the baseline.
     pub fn start(pid: u32) -> Result<Self> {
-        let mut netstat = NetStat::of(pid)?;
+        let mut counters = Counters::of(pid)?;
         let last_ns = mono_ns();
-        let base = netstat.read().context("cannot read the kernel's counters")?;
+        let base = counters.read().context("cannot read the kernel's counters")?;
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("labeller".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.poll(netstat, base, last_ns)
+            move || shared.poll(counters, base, last_ns)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -119,22 +124,22 @@ impl Labeller {
         Ok(())
     }
 
-    /// Waits until no counter has moved for `quiet`.
+    /// Waits until no counter that tells of trouble has moved for `quiet`.
     pub fn wait_quiet(&self, quiet: Duration, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
         let mut labels = self.shared.labels();
-        let mut seen = labels.deltas;
+        let mut seen = labels.trouble();
         while Instant::now() < deadline {
             let (next, timeout) = self
                 .shared
                 .moved
-                .wait_timeout_while(labels, quiet, |labels| labels.deltas == seen)
+                .wait_timeout_while(labels, quiet, |labels| labels.trouble() == seen)
                 .unwrap_or_else(PoisonError::into_inner);
             labels = next;
-            if timeout.timed_out() && labels.deltas == seen {
+            if timeout.timed_out() && labels.trouble() == seen {
                 return Ok(());
             }
-            seen = labels.deltas;
+            seen = labels.trouble();
         }
         bail!("the kernel's counters did not come to rest within {within:?}")
     }
@@ -163,17 +168,27 @@ impl Drop for Labeller {
 #[cfg(test)]
 mod tests {
     use super::Labels;
-    use crate::{clock::Bracket, counters::Counter};
+    use crate::{
+        clock::Bracket,
+        counters::{Counter, Snapshot},
+    };
 
     #[test]
     fn the_first_rise_is_the_onset_and_never_moves() {
         let mut labels = Labels::default();
-        let base = [5, 0, 0, 0];
+        let at = |overflows, drops| {
+            let mut snapshot = Snapshot::default();
+            snapshot[Counter::ListenOverflows.index()] = overflows;
+            snapshot[Counter::ListenDrops.index()] = drops;
+            snapshot
+        };
+        let base = at(5, 0);
         labels.update(&base, &base, Bracket { from_ns: 0, to_ns: 10 });
         assert_eq!(labels.onset(Counter::ListenOverflows), None);
-        labels.update(&base, &[7, 0, 0, 0], Bracket { from_ns: 10, to_ns: 20 });
-        labels.update(&base, &[9, 1, 0, 0], Bracket { from_ns: 20, to_ns: 30 });
+        labels.update(&base, &at(7, 0), Bracket { from_ns: 10, to_ns: 20 });
+        labels.update(&base, &at(9, 1), Bracket { from_ns: 20, to_ns: 30 });
         assert_eq!(labels.count(Counter::ListenOverflows), 4);
+        assert_eq!(labels.trouble(), 5);
         assert_eq!(labels.onset(Counter::ListenOverflows), Some(Bracket { from_ns: 10, to_ns: 20 }));
         assert_eq!(labels.onset(Counter::ListenDrops), Some(Bracket { from_ns: 20, to_ns: 30 }));
     }

@@ -3,9 +3,12 @@
 //!
 //! - [`scenarios`] says what to provoke and what is to be seen, [`roles`] are the processes that do it;
 //! - [`stage`] starts them and puts observer in front of the load;
-//! - [`label`] and [`counters`] know when and how often a fault really occurred;
-//! - [`verdict`] and [`check`] hold observer's verdict against that.
+//! - [`label`] and [`counters`] know when and how often a fault really occurred, [`watch`] does of any number;
+//! - [`cgroup`] makes the cgroups that limit them;
+//! - [`verdict`], [`check`] and [`explain`] hold observer's verdict against that.
 
+pub mod bpf;
+pub mod cgroup;
 pub mod check;
 pub mod children;
 pub mod cleanup;
@@ -13,11 +16,17 @@ pub mod cli;
 pub mod clock;
 pub mod counters;
 pub mod demo;
+pub mod explain;
 pub mod label;
+pub mod loss;
+pub mod netlink;
 pub mod netns;
+pub mod nft;
 pub mod report;
 pub mod roles;
 pub mod runner;
 pub mod scenarios;
 pub mod stage;
 pub mod verdict;
+pub mod veth;
+pub mod watch;

@@ -8,10 +8,10 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::fs::MetadataExt,
     },
-    ptr,
+    ptr, thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     sched::{CloneFlags, setns, unshare},
     sys::socket::{AddressFamily, SockFlag, SockType, socket},
@@ -25,6 +25,18 @@ nix::ioctl_write_ptr_bad!(
     /// SIOCSIFFLAGS of netdevice(7).
     set_interface_flags,
     libc::SIOCSIFFLAGS,
+    libc::ifreq
+);
+nix::ioctl_write_ptr_bad!(
+    /// SIOCSIFADDR of netdevice(7).
+    set_interface_address,
+    libc::SIOCSIFADDR,
+    libc::ifreq
+);
+nix::ioctl_write_ptr_bad!(
+    /// SIOCSIFNETMASK of netdevice(7).
+    set_interface_mask,
+    libc::SIOCSIFNETMASK,
     libc::ifreq
 );
 nix::ioctl_write_ptr_bad!(
@@ -64,6 +76,12 @@ pub fn join(pid: u32) -> Result<()> {
     setns(namespace, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot join {path} (needs root)"))
 }
 
+/// Does something in the namespace of `pid`, on a thread of its own.
+pub fn inside(pid: u32, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let thread = thread::spawn(move || join(pid).and_then(|()| work()));
+    thread.join().unwrap_or_else(|_| bail!("the thread in the network namespace of {pid} died"))
+}
+
 /// The inode number that names the namespace of `pid`.
 pub fn inode(pid: u32) -> Result<u32> {
     let path = format!("/proc/{pid}/ns/net");
@@ -79,16 +97,47 @@ pub fn sysctl(name: &str, value: &str) -> Result<()> {
 
 /// Brings `lo` up.
 pub fn loopback_up() -> Result<()> {
-    // SAFETY: all fields of ifreq are integers, byte arrays and pointers, for which zero is a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
-    }
+    up("lo")
+}
+
+/// Gives a device an address, and brings it up.
+pub fn set_up(device: &str, ip: Ipv4Addr, mask: Ipv4Addr) -> Result<()> {
+    let socket = control_socket()?;
+    let mut request = request(device);
+    request.ifr_ifru.ifru_addr = generic(address(ip));
+    // SAFETY: SIOCSIFADDR reads one ifreq, which outlives the call.
+    unsafe { set_interface_address(socket.as_raw_fd(), &raw const request) }
+        .with_context(|| format!("cannot give {device} the address {ip}"))?;
+    request.ifr_ifru.ifru_netmask = generic(address(mask));
+    // SAFETY: SIOCSIFNETMASK reads one ifreq, which outlives the call.
+    unsafe { set_interface_mask(socket.as_raw_fd(), &raw const request) }
+        .with_context(|| format!("cannot give {device} the mask {mask}"))?;
+    up(device)
+}
+
+fn up(device: &str) -> Result<()> {
+    let mut request = request(device);
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as c_short;
     let socket = control_socket()?;
     // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call.
-    unsafe { set_interface_flags(socket.as_raw_fd(), &raw const request) }.context("cannot bring lo up")?;
+    unsafe { set_interface_flags(socket.as_raw_fd(), &raw const request) }
+        .with_context(|| format!("cannot bring {device} up"))?;
     Ok(())
+}
+
+fn request(device: &str) -> libc::ifreq {
+    // SAFETY: all fields of ifreq are integers, byte arrays and pointers, for which zero is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(device.as_bytes()) {
+        *to = from.cast_signed();
+    }
+    request
+}
+
+/// The same bytes as the type in which requests carry addresses.
+fn generic(address: libc::sockaddr_in) -> libc::sockaddr {
+    // SAFETY: both are sixteen bytes of integers, and the kernel tells them apart by the family.
+    unsafe { std::mem::transmute(address) }
 }
 
 /// Routes [`SPOOFED`] to `lo`: what is sent there is looped back, is for nobody, and is dropped without a

@@ -27,12 +27,20 @@ pub struct ErrnoCount {
 /// What a role has seen so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
+    /// Workers that are at work.
+    pub active: u64,
     /// Connections established by the role.
     pub connected: u64,
     /// Requests answered, connections accepted, or ports taken.
     pub done: u64,
     /// Connections that the role gave up, since they were not established in time.
     pub unconnected: u64,
+    /// How many of them had sent their SYN again.
+    pub abandoned: u64,
+    /// Around the first of those.
+    pub first_abandoned: Option<Bracket>,
+    /// How often SYNs were sent again, by the sockets' own account.
+    pub syn_retransmits: u64,
     /// Requests that the role gave up, since they were not answered in time.
     pub unanswered: u64,
     /// Errors by errno.
@@ -75,6 +83,8 @@ pub enum Report {
         /// Final ACKs sent.
         acks: u64,
     },
+    /// When each part of a load of known shape ended, on CLOCK_MONOTONIC.
+    Boundaries(Vec<u64>),
     /// Signals caught, by number.
     Signals(Vec<i32>),
 }
@@ -97,8 +107,10 @@ pub enum Order {
     Tally,
     /// Make no more trouble: a service is healthy from now on, a load goes on with one worker.
     Relent,
-    /// Accept, where that was paused.
+    /// Accept, or begin, where that was paused.
     Resume,
+    /// Take memory until there is none.
+    Swell,
     /// Close everything and end.
     Stop,
 }
@@ -114,42 +126,57 @@ pub struct Ledger(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
-    connected: u64,
-    done: u64,
-    unconnected: u64,
-    unanswered: u64,
+    tally: Tally,
     errnos: BTreeMap<i32, ErrnoCount>,
 }
 
 impl Ledger {
-    /// One more connection established.
-    pub fn connected(&self) {
-        self.book().connected += 1;
+    /// A worker begins.
+    pub fn begins(&self) {
+        self.book().tally.active += 1;
     }
 
-    /// One more connection given up.
-    pub fn unconnected(&self) {
-        self.book().unconnected += 1;
+    /// A worker has come to its end.
+    pub fn ends(&self) {
+        self.book().tally.active -= 1;
+    }
+
+    /// One more connection established.
+    pub fn connected(&self) {
+        self.book().tally.connected += 1;
+    }
+
+    /// A connect has ended, after it had sent its SYN again so many times.
+    pub fn syn_retransmits(&self, count: u64) {
+        self.book().tally.syn_retransmits += count;
+    }
+
+    /// One more connection given up, within `bracket`, after so many further SYNs.
+    pub fn unconnected(&self, syn_retransmits: u64, bracket: Bracket) {
+        let tally = &mut self.book().tally;
+        tally.unconnected += 1;
+        if syn_retransmits > 0 {
+            tally.abandoned += 1;
+            let first = tally.first_abandoned.get_or_insert(bracket);
+            *first = earlier(*first, bracket);
+        }
     }
 
     /// One more request answered, connection accepted or port taken.
     pub fn done(&self) {
-        self.book().done += 1;
+        self.book().tally.done += 1;
     }
 
     /// One more attempt failed, within `bracket`; an error without an errno is the role's own impatience.
     pub fn failed(&self, error: &io::Error, bracket: Bracket) {
         let mut book = self.book();
         match error.raw_os_error() {
-            None => book.unanswered += 1,
+            None => book.tally.unanswered += 1,
             Some(errno) => {
                 let entry =
                     book.errnos.entry(errno).or_insert(ErrnoCount { errno, count: 0, first: bracket });
                 entry.count += 1;
-                // Threads may report out of order: the earliest end is the tightest true statement.
-                if bracket.to_ns < entry.first.to_ns {
-                    entry.first = bracket;
-                }
+                entry.first = earlier(entry.first, bracket);
             }
         }
     }
@@ -157,18 +184,17 @@ impl Ledger {
     /// The tally so far.
     pub fn tally(&self) -> Tally {
         let book = self.book();
-        Tally {
-            connected: book.connected,
-            done: book.done,
-            unconnected: book.unconnected,
-            unanswered: book.unanswered,
-            errnos: book.errnos.values().copied().collect(),
-        }
+        Tally { errnos: book.errnos.values().copied().collect(), ..book.tally.clone() }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Threads may report out of order: the earliest end is the tightest true statement.
+fn earlier(one: Bracket, other: Bracket) -> Bracket {
+    if other.to_ns < one.to_ns { other } else { one }
 }
 
 #[cfg(test)]
@@ -188,5 +214,16 @@ mod tests {
         assert_eq!(tally.count(libc::EMFILE), 2);
         assert_eq!(tally.errno(libc::EMFILE).map(|e| e.first.from_ns), Some(10));
         assert_eq!(tally.count(libc::EADDRINUSE), 0);
+    }
+
+    #[test]
+    fn a_connect_is_abandoned_only_after_a_further_syn() {
+        let ledger = Ledger::default();
+        ledger.unconnected(0, Bracket { from_ns: 1, to_ns: 2 });
+        ledger.unconnected(2, Bracket { from_ns: 20, to_ns: 30 });
+        ledger.unconnected(1, Bracket { from_ns: 10, to_ns: 15 });
+        let tally = ledger.tally();
+        assert_eq!((tally.unconnected, tally.abandoned), (3, 2));
+        assert_eq!(tally.first_abandoned, Some(Bracket { from_ns: 10, to_ns: 15 }));
     }
 }

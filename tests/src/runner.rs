@@ -10,11 +10,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     check::Ending,
-    cleanup::Guard,
+    cleanup::{self, Guard},
     scenarios::{self, Scenario},
     stage::Stage,
 };
 
+/// How the name of a lab's folder begins; its process id follows.
+pub const WORKSHOP: &str = "observer-lab-";
 /// How much of a process's error output is shown after a failure.
 const STDERR_LINES: usize = 8;
 
@@ -41,9 +43,10 @@ pub fn run(names: &[String], observer: Option<&Path>, keep: Option<&Path>) -> Re
 
 /// The folder for everything that is written, and the guard that removes it unless it is to be kept.
 pub fn workshop(keep: Option<&Path>) -> Result<(PathBuf, Option<Guard>)> {
+    cleanup::sweep(&env::temp_dir(), WORKSHOP)?;
     let folder = match keep {
         Some(folder) => folder.to_owned(),
-        None => env::temp_dir().join(format!("observer-lab-{}", process::id())),
+        None => env::temp_dir().join(format!("{WORKSHOP}{}", process::id())),
     };
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let guard = keep.is_none().then(|| Guard::folder(&folder));

@@ -45,6 +45,11 @@ impl Stage {
         &self.folder
     }
 
+    /// The lab's own binary.
+    pub fn lab(&self) -> &Path {
+        &self.lab
+    }
+
     /// The observer under test, which some scenarios cannot do without.
     pub fn observer(&self) -> Option<&Path> {
         self.observer.as_deref()
@@ -64,6 +69,15 @@ impl Stage {
         let mut command = Command::new(&args[0]);
         command.args(&args[1..]);
         Running::start(name, command, &self.folder)
+    }
+
+    /// Starts a role outside the observed command's tree and waits until it is ready.
+    pub fn prepare(&self, name: &str, role: &Role) -> Result<Running> {
+        let running = self.start(name, role)?;
+        match running.report().with_context(|| format!("{name} did not start"))? {
+            Report::Ready { .. } => Ok(running),
+            other => bail!("{name} began with {other:?}"),
+        }
     }
 
     /// Starts a service and waits until it listens.
@@ -86,7 +100,10 @@ impl Stage {
             return Ok(command);
         };
         let mut command = Command::new(observer);
-        command.args(["run", "--format", "json", "--settle", "1s", "--output"]).arg(self.verdict_path());
+        command.args(["run", "--format", "json", "--output"]).arg(self.verdict_path());
+        if !options.contains(&"--settle") {
+            command.args(["--settle", "1s"]);
+        }
         command.args(options).arg("--").args(args);
         Ok(command)
     }
@@ -147,6 +164,11 @@ impl Service {
     /// Makes it healthy from now on.
     pub fn relent(&mut self) -> Result<()> {
         self.running.order(Order::Relent)
+    }
+
+    /// Makes it take memory until it is killed.
+    pub fn swell(&mut self) -> Result<()> {
+        self.running.order(Order::Swell)
     }
 
     /// Makes it accept, where that was paused.
@@ -213,6 +235,18 @@ impl Observed {
         wait_until(&mut self.running, &format!("{at_least} connections"), |tally| tally.connected >= at_least)
     }
 
+    /// Waits until the command has given up at least this many connections.
+    pub fn wait_for_unconnected(&mut self, at_least: u64) -> Result<()> {
+        wait_until(&mut self.running, &format!("{at_least} connections given up"), |tally| {
+            tally.unconnected >= at_least
+        })
+    }
+
+    /// Waits until all but one of the command's workers have come to their end.
+    pub fn wait_for_idle(&mut self) -> Result<()> {
+        wait_until(&mut self.running, "rest", |tally| tally.active <= 1)
+    }
+
     /// Waits until the command has been answered at least this often.
     pub fn wait_for_done(&mut self, at_least: u64) -> Result<()> {
         wait_until(&mut self.running, &format!("{at_least} answers"), |tally| tally.done >= at_least)
@@ -231,12 +265,22 @@ impl Observed {
 
     /// Lets the command end, waits for observer, and reads the verdict.
     pub fn finish(mut self) -> Result<Finished> {
+        let tally = self.stop()?;
+        self.judge(tally)
+    }
+
+    /// Lets the command end; observer goes on.
+    pub fn stop(&mut self) -> Result<Tally> {
         self.running.order(Order::Stop)?;
-        let tally = loop {
+        loop {
             if let Report::Tally(tally) = self.report()? {
-                break tally;
+                return Ok(tally);
             }
-        };
+        }
+    }
+
+    /// Waits for observer, after the command has ended with this tally, and reads the verdict.
+    pub fn judge(mut self, tally: Tally) -> Result<Finished> {
         let status = self.running.wait(FINISH_DEADLINE)?;
         if !status.success() {
             bail!("observer ended with {status}, though the command ended well");

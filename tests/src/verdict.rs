@@ -1,6 +1,6 @@
 //! The verdict as its contract promises it (`observer.verdict/1`), read by somebody who has only the contract.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -22,12 +22,17 @@ const HIT_FIELDS: &str = "fault_line role onset_s onset onset_lo_s onset_hi_s ph
 #[derive(Clone, Debug, Deserialize)]
 pub struct Verdict {
     schema: String,
+    /// The scenario that it is about: the folder that it was read from.
+    #[serde(skip)]
+    pub scenario: String,
     /// `hit`, `clear` or `inconclusive`.
     pub outcome: String,
     /// The run.
     pub run: Run,
     /// What could be seen.
     pub coverage: Coverage,
+    /// The load's phases, in order.
+    pub phases: Vec<Phase>,
     /// The first hit.
     pub first: Option<Hit>,
     /// Hits that cannot be told apart from the first.
@@ -36,6 +41,10 @@ pub struct Verdict {
     pub hits: Vec<Hit>,
     /// Hits of bystanders.
     pub elsewhere: Vec<Hit>,
+    /// What was so before the run began.
+    pub pre_existing: Vec<Hit>,
+    /// How close resources came to their limits.
+    pub headroom: Vec<Headroom>,
     /// Causal links.
     pub chain: Vec<Link>,
     /// Fault lines that could not be judged.
@@ -65,6 +74,23 @@ pub struct Coverage {
     pub signals: Vec<SignalCoverage>,
 }
 
+/// A named interval of the load.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Seconds since the run's clock.
+    pub start_s: f64,
+    /// Seconds since the run's clock.
+    pub end_s: f64,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:.1}-{:.1} s", self.name, self.start_s, self.end_s)
+    }
+}
+
 /// How one signal was had.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SignalCoverage {
@@ -76,8 +102,8 @@ pub struct SignalCoverage {
     pub why_degraded: Option<String>,
 }
 
-/// How a signal is had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// How a signal is had, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// fentry or fexit.
@@ -97,6 +123,17 @@ impl Tier {
     pub fn is_probe(self) -> bool {
         matches!(self, Self::Trampoline | Self::Kprobe | Self::Tracepoint)
     }
+
+    /// Its name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trampoline => "trampoline",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+            Self::Counter => "counter",
+            Self::Absent => "absent",
+        }
+    }
 }
 
 /// One fault line hit at one subject.
@@ -112,6 +149,10 @@ pub struct Hit {
     pub onset_lo_s: f64,
     /// Not later than this.
     pub onset_hi_s: f64,
+    /// In which phase of the load.
+    pub phase: Option<String>,
+    /// `resource`, `pressure` or `symptom`.
+    pub kind: String,
     /// Where.
     pub subject: Subject,
     /// What it rests on.
@@ -137,6 +178,8 @@ pub struct Subject {
     pub netns: Option<u32>,
     /// Path of the cgroup.
     pub cgroup: Option<String>,
+    /// Id of the container that the cgroup belongs to.
+    pub container: Option<String>,
     /// Process id.
     pub pid: Option<u32>,
     /// Name of the process.
@@ -150,6 +193,8 @@ pub struct Evidence {
     pub signal: String,
     /// Occurrences.
     pub count: u64,
+    /// How many of them had which reason, where the kernel names one.
+    pub reasons: Option<BTreeMap<String, u64>>,
 }
 
 /// A causal link.
@@ -161,6 +206,21 @@ pub struct Link {
     pub effect: String,
     /// How.
     pub mechanism: String,
+}
+
+/// How close a resource came to its limit.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Headroom {
+    /// Name of the resource.
+    pub resource: String,
+    /// Where.
+    pub subject: Subject,
+    /// Highest use seen.
+    pub peak_used: u64,
+    /// The limit.
+    pub limit: u64,
+    /// The one divided by the other.
+    pub ratio: f64,
 }
 
 /// A fault line and why.
@@ -177,7 +237,10 @@ impl Verdict {
     pub fn read(path: &Path) -> Result<Self> {
         let text =
             fs::read(path).with_context(|| format!("observer left no verdict at {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("the verdict at {}", path.display()))
+        let mut verdict = Self::parse(&text).with_context(|| format!("the verdict at {}", path.display()))?;
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        verdict.scenario = folder.to_string_lossy().into_owned();
+        Ok(verdict)
     }
 
     /// Parses a verdict and holds it against the contract.
@@ -231,6 +294,11 @@ impl Verdict {
     fn absolute_ns(&self, seconds: f64) -> u64 {
         // Well within range: seconds of a run, in a signed 64-bit nanosecond.
         self.run.clock.mono_ns.saturating_add_signed((seconds * 1e9).round() as i64)
+    }
+
+    /// Seconds from the run's clock to an instant on CLOCK_MONOTONIC.
+    pub fn since_start_s(&self, at_ns: u64) -> f64 {
+        (i128::from(at_ns) - i128::from(self.run.clock.mono_ns)) as f64 / 1e9
     }
 
     /// One line for a person.

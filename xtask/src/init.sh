@@ -19,6 +19,8 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 
+# RLIMIT_MEMLOCK stays as it is, 64 KiB on old kernels: raising it is up to the programs under test.
+
 stty -F /dev/ttyS1 raw -echo
 stty -F /dev/ttyS2 raw -echo
 

@@ -26,6 +26,8 @@ pub struct Content<'a> {
     pub programs: &'a [(&'static str, PathBuf)],
     /// The modules to load; what they need comes with them.
     pub modules: &'a [&'a str],
+    /// The modules to load where the kernel has them.
+    pub optional_modules: &'a [&'a str],
     /// The command to run.
     pub command: &'a [String],
     /// The files of the VM to hand out afterwards.
@@ -58,7 +60,8 @@ impl Content<'_> {
     fn add_modules(&self, archive: &mut Archive) -> Result<()> {
         let folder = &self.kernel.modules;
         let modules = Modules::read(folder)?;
-        let order = modules.load_order(self.modules.iter().copied())?;
+        let optional = self.optional_modules.iter().filter(|name| modules.has(name));
+        let order = modules.load_order(self.modules.iter().chain(optional).copied())?;
         for name in &order {
             let module = modules.open(folder, name)?;
             archive.file(&format!("lib/modules/{}.ko", module.name), 0o644, &module.object)?;

@@ -1,17 +1,23 @@
 //! `cargo xtask`: everything around observer that is not observer. Set-up, build, kernels, virtual machines,
 //! lints, tests and the demo. This file parses and dispatches; each subject has a file of its own.
 
+mod accuracy;
+mod apt;
 mod bpf_linker;
 mod build;
 mod cpio;
 mod demo;
+mod doctor;
 mod elf;
 mod initramfs;
 mod kernels;
 mod lab;
 mod lint;
+mod matrix;
+mod mirrors;
 mod modules;
 mod packages;
+mod place;
 mod process;
 mod progress;
 mod results;
@@ -46,8 +52,10 @@ enum Command {
     Build(build::Args),
     /// Start a service with a small accept queue, overload it, and watch observer name the fault line.
     Demo,
-    /// Run everything: lints, unit and property tests, the lab on this host and in a virtual machine.
+    /// Run everything: lints, unit and property tests, the lab on this host and in virtual machines.
     Test(test::Args),
+    /// Run the lab on every kernel and write the numbers into docs/accuracy.md.
+    Accuracy(accuracy::Args),
     /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips and licences.
     Lint,
     /// Fetch and unpack the kernels that the virtual machines boot.
@@ -73,6 +81,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Build(args) => build::run(&tree, &args),
         Command::Demo => demo::run(&tree),
         Command::Test(args) => test::run(&tree, &args),
+        Command::Accuracy(args) => accuracy::run(&tree, &args),
         Command::Lint => lint::run(&tree),
         Command::Kernels(args) => kernels::run(&tree, &args),
         Command::Vm(args) => vm::run(&tree, &args),

@@ -45,6 +45,12 @@ impl Modules {
         Ok(Self { loadable, builtin: builtin.lines().map(module_name).collect() })
     }
 
+    /// Whether this kernel has the module, built in or not.
+    pub fn has(&self, name: &str) -> bool {
+        let name = module_name(name);
+        self.loadable.contains_key(&name) || self.builtin.contains(&name)
+    }
+
     /// Names the wanted modules and all that they need, in the order of loading. What is built in is left out.
     pub fn load_order<'a>(&self, wanted: impl IntoIterator<Item = &'a str>) -> Result<Vec<String>> {
         let mut order = Vec::new();
@@ -121,6 +127,13 @@ mod tests {
     #[test]
     fn a_builtin_needs_no_loading_and_dashes_do_not_matter() -> Result<()> {
         assert_eq!(modules()?.load_order(["unix", "crc-ccitt"])?, ["crc_ccitt"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_kernel_has_what_it_loads_and_what_is_built_in() -> Result<()> {
+        let modules = modules()?;
+        assert!(modules.has("unix") && modules.has("crc-ccitt") && !modules.has("veth"));
         Ok(())
     }
 

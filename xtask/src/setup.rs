@@ -41,5 +41,8 @@ pub fn static_binaries(tree: &Tree) -> Result<()> {
 /// What the tests in virtual machines need.
 pub fn virtual_machines(tree: &Tree) -> Result<()> {
     packages::ensure(packages::VIRTUAL_MACHINE).context("virtual machines cannot be started here")?;
-    kernels::ensure(tree, kernels::DEFAULT).map(drop)
+    for kernel in kernels::usual() {
+        kernels::ensure(tree, kernel)?;
+    }
+    Ok(())
 }

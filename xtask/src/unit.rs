@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 type Parser = fn(&str) -> Option<(String, Outcome)>;
 
 /// Compiles and runs the tests whose name contains the filter, and after them the examples in the documentation.
-pub fn run(tree: &Tree, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
+pub fn run(tree: &Tree, filter: Option<&str>, tally: &Tally) -> Result<()> {
     let nextest = process::read(toolchain::cargo(tree)?.args(["nextest", "--version"])).is_ok();
     if nextest {
         drive(nextest_command(tree, filter)?, nextest_result, filter, tally)?;
@@ -33,7 +33,7 @@ pub fn run(tree: &Tree, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
 }
 
 /// Runs the tests of one command and counts them as they end.
-fn drive(mut command: Command, parse: Parser, filter: Option<&str>, tally: &mut Tally) -> Result<()> {
+fn drive(mut command: Command, parse: Parser, filter: Option<&str>, tally: &Tally) -> Result<()> {
     let before = (tally.total(), tally.failures());
     let ending = process::stream(&mut command, LIMIT, |line| {
         match parse(line) {

@@ -21,8 +21,22 @@ const EXIT_MARKER: &str = "OBSERVER-VM-EXIT:";
 /// that the other has just replaced, and the guest dies of a stray breakpoint when programs attach to functions.
 const ACCELERATION: &str = "tcg,thread=single";
 
-/// What every machine loads: socket statistics, and links between network namespaces.
-const MODULES: &[&str] = &["tcp_diag", "udp_diag", "veth"];
+/// What every machine loads: socket statistics, links between network namespaces that lose and delay packets, and
+/// connection tracking with the rules that fill its table. Without a rule it tracks nothing.
+const MODULES: &[&str] = &[
+    "tcp_diag",
+    "udp_diag",
+    "veth",
+    "sch_netem",
+    "nf_conntrack",
+    "nf_conntrack_netlink",
+    "nf_tables",
+    "nft_ct",
+    "nft_numgen",
+];
+
+/// Newer kernels have this in `nf_tables`.
+const OPTIONAL_MODULES: &[&str] = &["nft_counter"];
 
 /// How many lines of the kernel's messages an error shows.
 const TAIL: usize = 30;
@@ -31,8 +45,8 @@ const TAIL: usize = 30;
 #[derive(clap::Args)]
 pub struct Args {
     /// Kernel series to boot
-    #[arg(long, default_value = kernels::DEFAULT)]
-    kernel: String,
+    #[arg(long, default_value = kernels::DEFAULT, value_parser = kernels::parse)]
+    kernel: &'static str,
     /// Seconds after which the machine is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
@@ -63,7 +77,7 @@ pub struct Machine<'a> {
 pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     packages::ensure(packages::VIRTUAL_MACHINE)?;
     let machine = Machine {
-        kernel: &args.kernel,
+        kernel: args.kernel,
         limit: Duration::from_secs(args.timeout),
         modules: &args.modules,
         fetch: &args.fetch,
@@ -83,6 +97,7 @@ impl Machine<'_> {
             kernel: &kernel,
             programs: &programs,
             modules: &modules,
+            optional_modules: OPTIONAL_MODULES,
             command,
             fetch: self.fetch,
             limit: self.limit,

@@ -196,6 +196,7 @@ fn header(subject: Subject, probes: &Probes) -> RunHeader {
         observer_version: env!("CARGO_PKG_VERSION").to_owned(),
         host: gethostname().map_or_else(|_| "unknown".into(), |name| name.to_string_lossy().into_owned()),
         kernel: kernel_release(),
+        netns: own_netns(),
         command: subject.command,
         targets: subject.targets,
         ignore: subject.ignore,
@@ -209,6 +210,11 @@ fn in_initial_pid_namespace() -> bool {
     /// PROC_PID_INIT_INO (include/linux/proc_ns.h).
     const INITIAL: u64 = 0xEFFF_FFFC;
     std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
+}
+
+/// The network namespace of this process; `None` where /proc does not tell.
+fn own_netns() -> Option<u32> {
+    std::fs::metadata("/proc/self/ns/net").ok().and_then(|namespace| u32::try_from(namespace.ino()).ok())
 }
 
 /// The running kernel's release.

@@ -38,9 +38,10 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     let phases = phases(engine, &scope, start_ns);
     let mut ranked = ranked(engine, &scope, &phases, start_ns);
     let chain = link(engine, &mut ranked, start_ns);
+    ranked.retain(|r| has_effect(r, &chain));
     ranked.sort_by_key(rank);
     let (in_scope, elsewhere): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|r| r.role != Role::Bystander);
-    let first = in_scope.iter().position(|r| may_be_first(r, &in_scope));
+    let first = in_scope.iter().position(|r| may_be_first(&r.hit, &in_scope));
     let co_first = first.map(|index| co_first(&in_scope, index)).unwrap_or_default();
     let first = first.map(|index| in_scope[index].hit.clone());
     let mut hits: Vec<Hit> = in_scope.into_iter().map(|r| r.hit).collect();
@@ -68,15 +69,27 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     }
 }
 
+/// Whether something came of what is harmless by itself.
+fn has_effect(ranked: &Ranked, chain: &[Link]) -> bool {
+    let line = LINES[ranked.watch.line];
+    !line.needs_effect() || chain.iter().any(|link| link.cause == line.id())
+}
+
 /// Explained hits after unexplained ones, then by the latest instant the onset can have, then by the
 /// catalogue's order.
 fn rank(ranked: &Ranked) -> (bool, u64, usize, Subject) {
     (ranked.hit.explained_by.is_some(), ranked.at.hi_ns, ranked.watch.line, ranked.watch.subject.clone())
 }
 
-/// Symptoms come first only when nothing else was hit.
-fn may_be_first(ranked: &Ranked, all: &[Ranked]) -> bool {
-    ranked.hit.kind != Kind::Symptom || all.iter().all(|other| other.hit.kind == Kind::Symptom)
+/// Pressure comes before a refusal only if it explains it, and symptoms come first only when nothing else
+/// was hit.
+fn may_be_first(hit: &Hit, all: &[Ranked]) -> bool {
+    let mut others = all.iter().map(|other| &other.hit);
+    match hit.kind {
+        Kind::Resource => true,
+        Kind::Pressure => !others.any(|other| other.kind == Kind::Resource && other.explained_by.is_none()),
+        Kind::Symptom => others.all(|other| other.kind == Kind::Symptom),
+    }
 }
 
 /// Hits whose onsets cannot be told apart from the first one's and that nothing explains.
@@ -88,6 +101,7 @@ fn co_first(in_scope: &[Ranked], first: usize) -> Vec<Hit> {
         .filter(|(index, other)| {
             *index != first
                 && other.hit.explained_by.is_none()
+                && other.hit.kind == in_scope[first].hit.kind
                 && other.hit.kind != Kind::Symptom
                 && other.at.lo_ns <= at.hi_ns
                 && at.lo_ns <= other.at.hi_ns
@@ -100,13 +114,19 @@ fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64
     engine
         .watches
         .values()
-        .filter(|watch| !is_ignored(engine, LINES[watch.line]))
+        .filter(|watch| is_told(engine, watch))
         .filter_map(|watch| {
             let at = watch.onset?;
             let role = role(engine, scope, watch);
             Some(Ranked { watch, at, role, hit: case::hit(engine, scope, watch, at, role, phases, start_ns) })
         })
         .collect()
+}
+
+/// Whether the user wants to hear of it, and it still means something now that more is known.
+fn is_told(engine: &Engine, watch: &Watch) -> bool {
+    let line = LINES[watch.line];
+    !is_ignored(engine, line) && line.stands(&engine.ledger, &watch.subject)
 }
 
 fn is_ignored(engine: &Engine, line: &dyn FaultLine) -> bool {
@@ -121,7 +141,11 @@ fn role(engine: &Engine, scope: &Scope, watch: &Watch) -> Role {
         .filter_map(|failure| engine.ledger.series.get(&(failure.signal, watch.subject.clone())))
         .collect();
     let generator = series.iter().any(|series| series.generator);
-    scope.role(&watch.subject, generator, series.iter().find_map(|series| series.pid))
+    let pid = series.iter().find_map(|series| series.pid);
+    if LINES[watch.line].is_of_host(&engine.ledger, &watch.subject, pid) {
+        return Role::Path;
+    }
+    scope.role(&watch.subject, generator, pid)
 }
 
 /// Finds the edges, and marks what they explain.
@@ -163,7 +187,8 @@ fn pre_existing(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Hit> {
     engine
         .watches
         .values()
-        .filter(|watch| watch.pre_existing && watch.onset.is_none() && !is_ignored(engine, LINES[watch.line]))
+        .filter(|watch| watch.is_pre_existing() && is_told(engine, watch))
+        .filter(|watch| !LINES[watch.line].needs_effect())
         .map(|watch| {
             let at = Bracket { lo_ns: engine.times.first_ns.unwrap_or(start_ns), hi_ns: start_ns };
             case::hit(engine, scope, watch, at, role(engine, scope, watch), &[], start_ns)
@@ -226,6 +251,7 @@ fn failing_source(engine: &Engine, line: &dyn FaultLine) -> Option<String> {
         _ if on_probes => "probes",
         Resource::AcceptQueue | Resource::SynQueue => "netstat",
         Resource::Descriptors => "descriptors",
+        Resource::Conntrack => "conntrack",
         _ => return None,
     };
     engine.ledger.failing.get(source).cloned()
@@ -296,8 +322,9 @@ fn phases(engine: &Engine, scope: &Scope, start_ns: u64) -> Vec<Phase> {
     let (spans, source) = match engine.phase_marks.first() {
         Some(mark) => (marked(engine, end_ns), mark.source),
         None => {
-            let levels = engine.load.in_scope(scope, start_ns, end_ns, phase::STEP_NS);
-            (phase::segment(&levels, engine.times.end_ns), PhaseSource::Auto)
+            let window = phase::Window { start_ns, end_ns, load_end_ns: engine.times.end_ns };
+            let levels = engine.load.in_scope(scope, start_ns, end_ns, window.step_ns());
+            (phase::segment(&levels, &window), PhaseSource::Auto)
         }
     };
     spans

@@ -1,5 +1,7 @@
 //! Edges between fault lines: what may cause what, and whether it did here.
 
+mod mechanism;
+
 use super::{
     detect::QUIET_NS,
     ledger::{Bracket, Ledger},
@@ -24,6 +26,20 @@ pub enum Mechanism {
     AcceptStalled,
     /// Both happen at the same listener.
     SameListener,
+    /// The cgroup of the process that owns the listener stood still, and connections piled up.
+    ServiceThrottled,
+    /// The listener drops what would complete its handshakes, so SYNs and SYN-ACKs are sent again.
+    HandshakesDropped,
+    /// The namespace drops the first packet of new connections, so SYNs are sent again.
+    DroppedUntracked,
+    /// SYNs to the same destination are lost, so its connects are not answered.
+    SynsLost,
+    /// The listener answers what it has no room for with a reset.
+    AbortOnOverflow,
+    /// The process that was killed owned the listener.
+    VictimServed,
+    /// Both happen in the same cgroup, or the cause in one above the effect's.
+    SameMemory,
 }
 
 /// An onset as the chain sees it.
@@ -57,43 +73,35 @@ pub fn links(
         return None;
     }
     match edge.mechanism {
-        Mechanism::AcceptStalled => accept_stalled(cause, effect, ledger, rates),
-        Mechanism::SameListener => same_listener(cause, effect),
+        Mechanism::AcceptStalled => mechanism::accept_stalled(cause, effect, ledger, rates),
+        Mechanism::SameListener => mechanism::same_listener(cause, effect),
+        Mechanism::ServiceThrottled => mechanism::service_throttled(cause, effect, ledger, rates),
+        Mechanism::HandshakesDropped => mechanism::handshakes_dropped(cause, effect, ledger),
+        Mechanism::DroppedUntracked => mechanism::dropped_untracked(cause, effect, ledger),
+        Mechanism::SynsLost => mechanism::syns_lost(cause, effect, ledger),
+        Mechanism::AbortOnOverflow => mechanism::abort_on_overflow(cause, effect, ledger),
+        Mechanism::VictimServed => mechanism::victim_served(cause, effect, ledger),
+        Mechanism::SameMemory => mechanism::same_memory(cause, effect, ledger),
     }
 }
 
-/// Rates of a listener that a mechanism is judged by.
+/// Rates that a mechanism is judged by.
 pub trait Rates {
     /// Connections that the service took from the queue per second: at its best before the cause, and at
     /// its worst around the beginning of the effect; `None` where it is not known.
     fn accepted_around(&self, listener: &Subject, cause: Bracket, effect: Bracket) -> Option<(f64, f64)>;
+    /// How a cgroup was throttled between two instants; `None` where it is not known.
+    fn throttling(&self, cgroup: &Subject, from_ns: u64, to_ns: u64) -> Option<Throttling>;
+    /// Connections that arrived at a listener per second between two instants.
+    fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64>;
 }
 
-/// Share of the former accept rate below which accepting has stalled.
-const STALLED_RATIO: f64 = 0.5;
-
-fn accept_stalled(cause: &Onset, effect: &Onset, ledger: &Ledger, rates: &dyn Rates) -> Option<String> {
-    let (netns, listener) = (effect.subject.netns?, effect.subject.listener?);
-    let pid = cause.subject.pid?;
-    if !ledger.owners.get(&(netns, listener))?.contains(&pid) {
-        return None;
-    }
-    let (before, after) = rates.accepted_around(effect.subject, cause.at, effect.at)?;
-    if before <= 0.0 || after > before * STALLED_RATIO {
-        return None;
-    }
-    let comm = ledger.processes.get(&pid).map_or("the service", |process| process.comm.as_str());
-    Some(format!(
-        "without a descriptor {comm} (pid {pid}) could not accept: it took up to {before:.0} connections/s from the \
-         queue of {listener} before, down to {after:.0}/s after"
-    ))
-}
-
-fn same_listener(cause: &Onset, effect: &Onset) -> Option<String> {
-    let listener = effect.subject.listener?;
-    (cause.subject == effect.subject).then(|| {
-        format!(
-            "with the accept queue of {listener} full, final ACKs are dropped and handshakes stay half-open"
-        )
-    })
+/// How hard a cgroup was throttled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Throttling {
+    /// Share of the quota's periods in which it was stopped.
+    pub periods_ratio: f64,
+    /// Seconds for which run queues stood still, per second; more than 1 where several do. `None` where it
+    /// is not counted.
+    pub stopped_ratio: Option<f64>,
 }

@@ -1,20 +1,21 @@
 //! The engine: fed frames, it knows at any time what broke first. Pure and deterministic: the same
 //! frames give the same bytes.
 
+mod exposure;
 mod tick;
 
 use std::collections::BTreeMap;
 
 use observer_common::Signal;
 
-use self::tick::{Arrivals, Occurrence};
+use self::{exposure::Exposures, tick::Occurrence};
 use super::{
     assemble,
     detect::{Cusum, Spells, Tick},
     frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
     inference::{Inference, Missing},
     ledger::{Bracket, Increment, Ledger},
-    lines::{Failure, LINES},
+    lines::{self, Failure, LINES},
     load::LoadHistory,
     subject::Subject,
     verdict::{OwnCost, Verdict},
@@ -43,8 +44,6 @@ pub struct Watch {
     detector: Cusum,
     /// The onset, once found; it never moves.
     pub onset: Option<Bracket>,
-    /// Whether it was active in the pre-roll.
-    pub pre_existing: bool,
     /// When it was active since the run began.
     pub spells: Spells,
     /// The tier of the signal that found it.
@@ -53,6 +52,13 @@ pub struct Watch {
     pub inferred: bool,
     /// The tick in which it failed last.
     entered_ns: u64,
+}
+
+impl Watch {
+    /// Whether it was active in the pre-roll, and did not rise enough since to be a hit.
+    pub fn is_pre_existing(&self) -> bool {
+        self.onset.is_none() && self.detector.was_active()
+    }
 }
 
 /// A phase mark of the user's.
@@ -77,8 +83,8 @@ pub struct Engine {
     pub(super) exit_status: Option<i32>,
     pub(super) ticks_late: u64,
     tick_seconds: f64,
-    /// Connections that arrived at each listener in the pre-roll.
-    arrived_before: BTreeMap<Subject, u64>,
+    /// What could have failed in the pre-roll.
+    exposed_before: Exposures,
     inference: Inference,
 }
 
@@ -108,8 +114,8 @@ impl Engine {
             file_table: !probed(Signal::FileTableFull),
         };
         Self {
+            ledger: Ledger::new(&header),
             header,
-            ledger: Ledger::default(),
             load: LoadHistory::default(),
             watches: BTreeMap::new(),
             phase_marks: Vec::new(),
@@ -117,7 +123,7 @@ impl Engine {
             exit_status: None,
             ticks_late: 0,
             tick_seconds: 0.0,
-            arrived_before: BTreeMap::new(),
+            exposed_before: Exposures::default(),
             inference: Inference::new(missing),
         }
     }
@@ -132,20 +138,25 @@ impl Engine {
         let implied = self.in_time(implied);
         implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
         let mut update = Update::default();
-        // After the load has ended, what happens is the teardown of the test, not the test; but what
-        // happened before may be read, or follow from what is read, a little later.
-        let afterthought = self.times.end_ns.is_none_or(|end_ns| frame.mono_ns <= end_ns + AFTERTHOUGHT_NS);
-        if afterthought {
-            self.detect(frame.mono_ns, &self.in_time(increments), &implied, &mut update);
-        }
+        self.detect(frame.mono_ns, &self.in_time(increments), &implied, &mut update);
         frame.marks.iter().for_each(|mark| self.end(mark));
         update
     }
 
-    /// What may have happened before the load ended.
+    /// What may have happened before the load ended, and what counts even after it: what happens then is
+    /// the teardown of the test, not the test, unless it kills.
     fn in_time(&self, mut increments: Vec<Increment>) -> Vec<Increment> {
-        increments.retain(|increment| self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns));
+        let in_load =
+            |increment: &Increment| self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns);
+        increments.retain(|increment| in_load(increment) || lines::outlasts_load(increment.signal));
         increments
+    }
+
+    /// Whether a line is still watched. What happened in the load may be read, or follow from what is read,
+    /// a little after its end.
+    fn is_watched(&self, line: usize, at_ns: u64) -> bool {
+        let afterthought = self.times.end_ns.is_none_or(|end_ns| at_ns <= end_ns + AFTERTHOUGHT_NS);
+        afterthought || LINES[line].outlasts_load()
     }
 
     /// The verdict on everything seen so far.
@@ -185,17 +196,31 @@ impl Engine {
     }
 
     fn detect(&mut self, at_ns: u64, increments: &[Increment], implied: &[Increment], update: &mut Update) {
-        let arrivals = Arrivals::of(increments);
+        let mut exposures = Exposures::default();
+        self.best(increments).for_each(|increment| exposures.add(increment));
         for (key, occurrence) in self.occurrences(increments, implied) {
-            let exposure = self.exposure(&arrivals, &key.1, occurrence.events);
-            let tick = Tick { at_ns, events: occurrence.events, exposure, first: occurrence.first };
+            if !self.is_watched(key.0, at_ns) {
+                continue;
+            }
+            let exposure = self.exposure(&exposures, key.0, &key.1, occurrence.events);
+            let Occurrence { events, uncapped, first, .. } = occurrence;
+            let tick = Tick { at_ns, events, uncapped, exposure, first };
             self.watch(&key, &occurrence);
             self.enter(&key, &occurrence, &tick, update);
         }
-        self.pass_quiet_ticks(at_ns, &arrivals);
+        self.pass_quiet_ticks(at_ns, &exposures);
         if self.times.start_ns.is_none() {
-            arrivals.add_to(&mut self.arrived_before);
+            let mut before = std::mem::take(&mut self.exposed_before);
+            self.best(increments).for_each(|increment| before.add(increment));
+            self.exposed_before = before;
         }
+    }
+
+    /// The increments of the best tier that counts each signal: what a probe counts, a counter counts again.
+    fn best<'a>(&'a self, increments: &'a [Increment]) -> impl Iterator<Item = &'a Increment> {
+        increments.iter().filter(|increment| {
+            increment.tier.is_probe() || !is_probed(&self.header.coverage, increment.signal)
+        })
     }
 
     /// What failed in this tick, per line and subject: each is judged once, whichever of its signals
@@ -209,7 +234,7 @@ impl Engine {
         let all = increments.iter().map(|i| (i, false)).chain(implied.iter().map(|i| (i, true)));
         for (increment, inferred) in all {
             for (line, failure) in failures_of(increment.signal) {
-                if self.is_judged(failure, increment, inferred) {
+                if self.is_judged(line, failure, increment, inferred) {
                     let occurrence = Occurrence::new(failure, increment, inferred);
                     let key = (line, increment.subject.clone());
                     found.entry(key).and_modify(|known| known.join(&occurrence)).or_insert(occurrence);
@@ -221,31 +246,19 @@ impl Engine {
 
     /// Whether this increment is the one to judge a failure by: the probe's where there is one, the
     /// listener's rather than its namespace's.
-    fn is_judged(&self, failure: &Failure, increment: &Increment, inferred: bool) -> bool {
+    fn is_judged(&self, line: usize, failure: &Failure, increment: &Increment, inferred: bool) -> bool {
         let others = failure.instead_of;
         if !others.is_empty() && others.iter().all(|other| is_probed(&self.header.coverage, *other)) {
             return false;
         }
         let precise = is_probed(&self.header.coverage, failure.signal);
-        match (precise, increment.tier) {
-            (true, tier) => tier.is_probe() && self.is_corroborated(increment),
+        let counted = match (precise, increment.tier) {
+            (true, tier) => tier.is_probe(),
             // The kernel's counter of a namespace is matched to its listener first.
             (false, _) if is_matched(failure.signal) => inferred,
             (false, _) => true,
-        }
-    }
-
-    /// EMFILE also comes from other limits (inotify instances): the system-call hook cannot tell, so
-    /// the process has to be near its descriptor limit. The allocation hook knows.
-    fn is_corroborated(&self, increment: &Increment) -> bool {
-        if increment.signal != Signal::DescriptorLimit || increment.tier == Tier::Trampoline {
-            return true;
-        }
-        let key = (super::frame::Resource::Descriptors, increment.subject.clone());
-        self.ledger
-            .usages
-            .get(&key)
-            .is_some_and(|usage| usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9))
+        };
+        counted && LINES[line].is_failure(&self.ledger, increment)
     }
 
     fn watch(&mut self, key: &(usize, Subject), occurrence: &Occurrence) {
@@ -256,18 +269,16 @@ impl Engine {
         // Whatever passed without a failure before this first one is part of what is normal.
         let first_ns = self.times.first_ns.unwrap_or(self.times.last_ns);
         let before_ns = self.times.start_ns.unwrap_or(self.times.last_ns);
-        let exposure = match key.1.listener {
-            Some(_) => self.arrived_before.get(&key.1).copied().unwrap_or(0) as f64,
-            None => before_ns.saturating_sub(first_ns) as f64 / 1e9,
-        };
+        let exposed = self.exposed_before.at(LINES[key.0].exposure(), &key.1, 0);
+        let exposure =
+            exposed.map_or_else(|| before_ns.saturating_sub(first_ns) as f64 / 1e9, |exposed| exposed as f64);
         let first = Bracket { lo_ns: before_ns, hi_ns: before_ns };
-        detector.learn(&Tick { at_ns: before_ns, events: 0, exposure, first });
+        detector.learn(&Tick { at_ns: before_ns, events: 0, uncapped: 0, exposure, first });
         let watch = Watch {
             line: key.0,
             subject: key.1.clone(),
             detector,
             onset: None,
-            pre_existing: false,
             spells: Spells::default(),
             tier: occurrence.tier,
             inferred: false,
@@ -282,7 +293,6 @@ impl Engine {
         watch.inferred |= occurrence.inferred;
         if self.times.start_ns.is_none() {
             watch.detector.learn(tick);
-            watch.pre_existing = true;
             return;
         }
         watch.spells.enter(occurrence.first.hi_ns, occurrence.last_ns, occurrence.events);
@@ -295,27 +305,27 @@ impl Engine {
         }
     }
 
-    /// What could have failed where this did: the SYNs of a listener, or without a probe for them what
-    /// was accepted and what failed; elsewhere the seconds that passed.
-    fn exposure(&self, arrivals: &Arrivals, subject: &Subject, events: u64) -> f64 {
-        if subject.listener.is_none() {
-            return self.tick_seconds;
-        }
-        let arrived = arrivals.at(subject);
-        let all = if arrivals.syns.contains_key(subject) { arrived } else { arrived + events };
-        all as f64
+    /// What could have failed where this did; where that is not counted, the seconds that passed.
+    fn exposure(&self, exposures: &Exposures, line: usize, subject: &Subject, failed: u64) -> f64 {
+        let exposed = exposures.at(LINES[line].exposure(), subject, failed);
+        exposed.map_or(self.tick_seconds, |exposed| exposed as f64)
     }
 
     /// Detectors have to see the ticks without failures as well: the score falls with exposure.
-    fn pass_quiet_ticks(&mut self, at_ns: u64, arrivals: &Arrivals) {
+    fn pass_quiet_ticks(&mut self, at_ns: u64, exposures: &Exposures) {
         let started = self.times.start_ns.is_some();
+        let seconds = self.tick_seconds;
         let quiet = |watch: &&mut Watch| watch.onset.is_none() && watch.entered_ns != at_ns;
         for watch in self.watches.values_mut().filter(quiet) {
-            let exposure = match watch.subject.listener {
-                Some(_) => arrivals.at(&watch.subject) as f64,
-                None => self.tick_seconds,
+            let exposed = exposures.at(LINES[watch.line].exposure(), &watch.subject, 0);
+            let exposure = exposed.map_or(seconds, |exposed| exposed as f64);
+            let tick = Tick {
+                at_ns,
+                events: 0,
+                uncapped: 0,
+                exposure,
+                first: Bracket { lo_ns: at_ns, hi_ns: at_ns },
             };
-            let tick = Tick { at_ns, events: 0, exposure, first: Bracket { lo_ns: at_ns, hi_ns: at_ns } };
             if started {
                 watch.detector.observe(&tick);
             } else {

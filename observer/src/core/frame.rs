@@ -400,6 +400,8 @@ pub struct RunHeader {
     pub host: String,
     /// Release of the kernel.
     pub kernel: String,
+    /// Inode number of the network namespace that observer runs in.
+    pub netns: Option<u32>,
     /// The observed command and its arguments; empty without one.
     pub command: Vec<String>,
     /// What the user named with `--target`.

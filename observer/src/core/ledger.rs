@@ -8,7 +8,9 @@ use std::{
 use observer_common::{Signal, SubjectKind};
 
 use super::{
-    frame::{Fact, Frame, LogTopic, Resource, SignalSample, Tier, UsageSample},
+    frame::{Fact, Frame, LogTopic, Resource, RunHeader, SignalSample, Tier, UsageSample},
+    lines,
+    scope::is_below,
     subject::{Controller, Subject},
     verdict::Limit,
 };
@@ -83,6 +85,20 @@ impl Series {
     }
 }
 
+impl Series {
+    /// Adds what was counted at another subject.
+    fn add(&mut self, other: &Self) {
+        self.generator |= other.generator;
+        self.in_pre_roll += other.in_pre_roll;
+        self.in_run += other.in_run;
+        self.first_ns = [self.first_ns, other.first_ns].into_iter().flatten().min();
+        self.last_ns = self.last_ns.max(other.last_ns);
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
 /// Everything known about one usage.
 #[derive(Clone, Debug)]
 pub struct Usage {
@@ -139,7 +155,7 @@ pub struct Victim {
 /// The account. All maps are ordered, so that the same frames give the same bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Counts per signal and subject.
+    /// Counts per signal and subject, on the best tier that counts the signal.
     pub series: BTreeMap<(Signal, Subject), Series>,
     /// Usages per resource and subject.
     pub usages: BTreeMap<(Resource, Subject), Usage>,
@@ -167,12 +183,26 @@ pub struct Ledger {
     pub failing: BTreeMap<String, String>,
     /// Loss counts by reason.
     pub losses: BTreeMap<String, u64>,
+    /// The network namespace that observer runs in.
+    pub own_netns: Option<u32>,
+    /// Signals that probes count: the kernel's counters of them are not entered a second time.
+    probed: BTreeSet<Signal>,
     /// What each cell and counter read last.
-    cells: BTreeMap<(Signal, Subject, bool, Option<String>), Reading>,
+    cells: BTreeMap<Cell, Reading>,
     /// Whether the run has begun.
     started: bool,
     /// When the load ended.
     ended_ns: Option<u64>,
+}
+
+/// What counts by itself: a probe's cell, or a counter of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cell {
+    signal: Signal,
+    subject: Subject,
+    probe: bool,
+    generator: bool,
+    reason: Option<String>,
 }
 
 /// One read of a cell or counter.
@@ -183,6 +213,13 @@ struct Reading {
 }
 
 impl Ledger {
+    /// An empty account of a run.
+    pub fn new(header: &RunHeader) -> Self {
+        let probed =
+            header.coverage.iter().filter(|covered| covered.tier.is_probe()).map(|covered| covered.signal);
+        Self { own_netns: header.netns, probed: probed.collect(), ..Self::default() }
+    }
+
     /// The run begins: what was counted so far is the pre-roll.
     pub fn start(&mut self) {
         self.started = true;
@@ -234,6 +271,55 @@ impl Ledger {
     /// The count of a signal at a subject since the run began; `None` where it was never seen.
     pub fn in_run(&self, signal: Signal, subject: &Subject) -> Option<u64> {
         self.series.get(&(signal, subject.clone())).map(|series| series.in_run)
+    }
+
+    /// Everything counted of a signal in a network namespace, at whichever listener or destination.
+    pub fn total_in(&self, signal: Signal, netns: u32) -> Option<Series> {
+        let in_namespace =
+            self.series.iter().filter(|((of, at), _)| *of == signal && at.netns == Some(netns));
+        in_namespace.map(|(_, series)| series.clone()).reduce(|mut total, series| {
+            total.add(&series);
+            total
+        })
+    }
+
+    /// The listener that a subject leads to: itself, or the one behind a destination, in whichever namespace
+    /// it lives.
+    pub fn listener_behind(&self, subject: &Subject) -> Option<(u32, SocketAddr)> {
+        let netns = subject.netns?;
+        if let Some(listener) = subject.listener {
+            return Some((netns, listener));
+        }
+        let to = subject.destination?;
+        let here = self.accepted_at.get(&(netns, to)).map(|listener| (netns, *listener));
+        let elsewhere = || {
+            let mut others = self.accepted_at.iter().filter(|((_, at), _)| *at == to);
+            others.next().map(|((netns, _), listener)| (*netns, *listener))
+        };
+        // A loopback address never leaves its namespace.
+        let accepted = here.or_else(|| elsewhere().filter(|_| !to.ip().is_loopback()));
+        accepted.or_else(|| {
+            let listener = self.listener_of(netns, to);
+            self.listeners.contains(&(netns, listener)).then_some((netns, listener))
+        })
+    }
+
+    /// The path of a process's cgroup under a controller.
+    pub fn cgroup_of_process(&self, pid: u32, controller: Controller) -> Option<&str> {
+        let own_hierarchy = self.process_cgroups.get(&(pid, controller)).map(|id| (Some(controller), *id));
+        let unified = || Some((None, self.processes.get(&pid)?.cgroup?));
+        self.cgroup_paths.get(&own_hierarchy.or_else(unified)?).map(String::as_str)
+    }
+
+    /// Whether a process is in a cgroup or below it.
+    pub fn is_in_cgroup(&self, pid: u32, cgroup: &Subject) -> bool {
+        let (Some(controller), Some(id)) = (cgroup.controller, cgroup.cgroup) else { return false };
+        let path = self.cgroup_paths.get(&(Some(controller), id));
+        let own = self.process_cgroups.get(&(pid, controller)).copied();
+        own == Some(id)
+            || path
+                .zip(self.cgroup_of_process(pid, controller))
+                .is_some_and(|(path, of_process)| is_below(of_process, path))
     }
 
     /// The listener at which a connection to `address` is accepted: the exact address, else the
@@ -330,17 +416,42 @@ impl Ledger {
             self.cgroups.insert(subject.clone(), cgroup);
         }
         let before = self.advance_cell(sample);
-        let events = sample.count.saturating_sub(before.count);
-        let first = first_event(sample, &before);
+        let increment = Increment {
+            signal: sample.signal,
+            tier: sample.tier,
+            generator: sample.generator,
+            events: sample.count.saturating_sub(before.count),
+            first: first_event(sample, &before),
+            last_ns: sample.last_ns.unwrap_or(sample.read_ns),
+            subject,
+        };
+        // What a probe counts at the same place, its counter counts again.
+        if sample.tier.is_probe() || !self.is_counted_twice(&increment) {
+            self.enter_series(sample, &increment);
+        }
+        (increment.events > 0).then_some(increment)
+    }
+
+    fn is_counted_twice(&self, increment: &Increment) -> bool {
+        let Subject { netns, listener, destination, pid, .. } = &increment.subject;
+        let whole = listener.is_none() && destination.is_none() && (netns.is_some() || pid.is_none());
+        whole && self.probed.contains(&increment.signal)
+    }
+
+    fn enter_series(&mut self, sample: &SignalSample, increment: &Increment) {
+        let Increment { events, first, .. } = *increment;
         // What follows the end of the load is its teardown, and no evidence of what happened in it.
-        let ended = self.ended_ns.is_some_and(|ended_ns| first.lo_ns > ended_ns);
+        let ended = self.ended_ns.is_some_and(|ended_ns| first.lo_ns > ended_ns)
+            && !lines::outlasts_load(sample.signal);
         let started = self.started;
-        let series =
-            self.series.entry((sample.signal, subject.clone())).or_insert_with(|| Series::new(sample.tier));
+        let series = self
+            .series
+            .entry((sample.signal, increment.subject.clone()))
+            .or_insert_with(|| Series::new(sample.tier));
         series.generator |= sample.generator;
         series.pid = series.pid.or(sample.subject.pid);
         if events == 0 {
-            return None;
+            return;
         }
         if started && !ended {
             series.in_run += events;
@@ -349,27 +460,25 @@ impl Ledger {
             }
             series.peak = series.peak.max(sample.peak);
             series.limit = sample.limit.or(series.limit);
-            series.last_ns = sample.last_ns.or(series.last_ns);
-            series.first_ns = series.first_ns.or(sample.first_ns.map(|_| first.hi_ns));
+            series.last_ns = series.last_ns.max(sample.last_ns);
+            let first_ns = sample.first_ns.map(|_| first.hi_ns);
+            series.first_ns = [series.first_ns, first_ns].into_iter().flatten().min();
         } else if !started {
             series.in_pre_roll += events;
         }
-        Some(Increment {
-            signal: sample.signal,
-            tier: sample.tier,
-            subject,
-            generator: sample.generator,
-            events,
-            first,
-            last_ns: sample.last_ns.unwrap_or(sample.read_ns),
-        })
     }
 
     /// Follows one cell or counter, and returns what it read before. Several of them may share an
     /// identity (the addresses of one listener, the processes of one destination).
     fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
         let now = Reading { count: sample.count, last_ns: sample.last_ns };
-        let key = (sample.signal, sample.subject.clone(), sample.generator, sample.reason.clone());
+        let key = Cell {
+            signal: sample.signal,
+            subject: sample.subject.clone(),
+            probe: sample.tier.is_probe(),
+            generator: sample.generator,
+            reason: sample.reason.clone(),
+        };
         match self.cells.insert(key, now) {
             Some(before) => before,
             // Probes count from zero when they are loaded; a counter's first read is its origin.
@@ -388,9 +497,9 @@ impl Ledger {
             signal if signal.subject_kind() != SubjectKind::Process => subject.pid = None,
             _ => {}
         }
-        if matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
-            && let (Some(netns), Some(address)) = (subject.netns, subject.listener)
-        {
+        let of_connection = matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
+            || sample.signal.subject_kind() == SubjectKind::Peer;
+        if of_connection && let (Some(netns), Some(address)) = (subject.netns, subject.listener) {
             let listener = self.listener_of(netns, address);
             self.accepted_at.insert((netns, address), listener);
             subject.listener = Some(listener);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use observer_common::Signal;
 
 use super::{
-    chain::Rates,
+    chain::{Rates, Throttling},
     frame::{Frame, Resource, Tier},
     ledger::{Bracket, Increment, identity},
     scope::Scope,
@@ -50,8 +50,7 @@ impl LoadHistory {
                 generator: increment.generator,
                 probed: increment.tier != Tier::Counter,
             };
-            *self.bins.entry(stream).or_default().entry(increment.last_ns / BIN_NS).or_default() +=
-                increment.events;
+            enter(self.bins.entry(stream).or_default(), increment);
         }
         for usage in &frame.usages {
             match usage.resource {
@@ -70,26 +69,30 @@ impl LoadHistory {
         }
     }
 
-    /// The load in scope between two instants, cut into equal steps.
+    /// The load in scope between two instants, cut into equal steps: whole bins, so that nothing counts
+    /// in two of them. The first step contains `from_ns`, the last contains `to_ns` or ends there.
     pub fn in_scope(&self, scope: &Scope, from_ns: u64, to_ns: u64, step_ns: u64) -> Vec<Level> {
-        let arrivals = self.arrivals(scope);
+        let from_ns = from_ns / BIN_NS * BIN_NS;
+        let steps = to_ns.saturating_sub(from_ns).div_ceil(step_ns).max(1);
+        let cut = |bins: &BTreeMap<u64, u64>| by_step(bins, from_ns, step_ns, steps as usize);
+        let arrivals = self.arrivals(scope).as_ref().map(cut);
         let (opened, closed) = self.open_and_close(scope);
-        let steps = (to_ns.saturating_sub(from_ns) / step_ns).max(1);
-        (0..steps)
+        let mut open = opened.as_ref().map(|opened| total(opened, 0, from_ns));
+        let mut gone = total(&closed, 0, from_ns);
+        let (opened, closed) = (opened.as_ref().map(cut), cut(&closed));
+        (0..steps as usize)
             .map(|step| {
-                let start = from_ns + step * step_ns;
-                let end = start + step_ns;
-                let concurrency = match (&opened, self.established_at(end)) {
-                    (Some(opened), _) => {
-                        Some(total(opened, 0, end).saturating_sub(total(&closed, 0, end)) as f64)
+                let start_ns = from_ns + step as u64 * step_ns;
+                let connections = arrivals.as_ref().map(|counts| counts[step]);
+                gone += closed[step];
+                let concurrency = match (&opened, &mut open) {
+                    (Some(opened), Some(open)) => {
+                        *open += opened[step];
+                        Some(open.saturating_sub(gone) as f64)
                     }
-                    (None, established) => established.map(|count| count as f64),
+                    _ => self.established_at(start_ns + step_ns).map(|count| count as f64),
                 };
-                Level {
-                    start_ns: start,
-                    connections: arrivals.as_ref().map(|bins| total(bins, start, end)),
-                    concurrency,
-                }
+                Level { start_ns, connections, concurrency }
             })
             .collect()
     }
@@ -97,12 +100,12 @@ impl LoadHistory {
     /// The mean load in scope over an interval.
     pub fn mean(&self, scope: &Scope, from_ns: u64, to_ns: u64) -> Load {
         let to_ns = to_ns.max(from_ns + BIN_NS);
-        let levels = self.in_scope(scope, from_ns, to_ns, to_ns - from_ns);
         let seconds = (to_ns - from_ns) as f64 / SECOND_NS as f64;
-        let level = levels.first();
+        let arrived = self.arrivals(scope).map(|bins| share(&bins, from_ns, to_ns));
+        let levels = self.in_scope(scope, to_ns - 1, to_ns, BIN_NS);
         Load {
-            connections_per_s: level.and_then(|l| l.connections).map(|count| round(count as f64 / seconds)),
-            concurrency: level.and_then(|l| l.concurrency),
+            connections_per_s: arrived.map(|count| round(count / seconds)),
+            concurrency: levels.first().and_then(|level| level.concurrency),
             ..Load::default()
         }
     }
@@ -197,6 +200,26 @@ impl Rates for LoadHistory {
         let after = self.rates(listener, after_from, after_to, STALL_NS).reduce(f64::min)?;
         Some((before, after))
     }
+
+    fn throttling(&self, cgroup: &Subject, from_ns: u64, to_ns: u64) -> Option<Throttling> {
+        let of = |signal: Signal, probed: bool| {
+            self.sum(|s| s.signal == signal && s.subject == *cgroup && s.probed == probed)
+                .map(|bins| total(&bins, from_ns, to_ns) as f64)
+        };
+        let best = |signal| of(signal, true).or_else(|| of(signal, false));
+        let periods = best(Signal::CpuPeriods).filter(|periods| *periods > 0.0)?;
+        let seconds = (to_ns.min(self.last_ns).saturating_sub(from_ns)) as f64 / SECOND_NS as f64;
+        Some(Throttling {
+            periods_ratio: best(Signal::CpuThrottledPeriods).unwrap_or(0.0) / periods,
+            stopped_ratio: best(Signal::CpuThrottledTime)
+                .filter(|_| seconds > 0.0)
+                .map(|stopped_us| stopped_us / 1e6 / seconds),
+        })
+    }
+
+    fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
+        LoadHistory::arrived_per_s(self, listener, from_ns, to_ns)
+    }
 }
 
 impl LoadHistory {
@@ -234,6 +257,9 @@ fn is_load(signal: Signal) -> bool {
             | Signal::ConnectionAccepted
             | Signal::AcceptedClosed
             | Signal::ListenDrop
+            | Signal::CpuPeriods
+            | Signal::CpuThrottledPeriods
+            | Signal::CpuThrottledTime
     )
 }
 
@@ -243,6 +269,46 @@ fn in_scope(scope: &Scope, subject: &Subject) -> bool {
 
 fn total(bins: &BTreeMap<u64, u64>, from_ns: u64, to_ns: u64) -> u64 {
     bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS)).map(|(_, count)| count).sum()
+}
+
+/// Counts in steps of whole bins that begin at `from_ns`.
+fn by_step(bins: &BTreeMap<u64, u64>, from_ns: u64, step_ns: u64, steps: usize) -> Vec<u64> {
+    let (first, width) = (from_ns / BIN_NS, step_ns / BIN_NS);
+    let mut counts = vec![0; steps];
+    for (bin, count) in bins.range(first..first + width * steps as u64) {
+        counts[((bin - first) / width) as usize] += count;
+    }
+    counts
+}
+
+/// Counts between two instants, of the bins at either end as much as lies within.
+fn share(bins: &BTreeMap<u64, u64>, from_ns: u64, to_ns: u64) -> f64 {
+    let within =
+        |bin: u64| (to_ns.min((bin + 1) * BIN_NS) - from_ns.max(bin * BIN_NS)) as f64 / BIN_NS as f64;
+    let counts = bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS));
+    counts.map(|(bin, count)| *count as f64 * within(*bin)).sum()
+}
+
+/// Time between two reads from which on what happened in between is spread over it.
+const SELDOM_NS: u64 = 2 * BIN_NS;
+/// Bins that it is spread over, at most.
+const SPREAD_BINS: u64 = 100;
+
+/// Enters what happened between two reads: in the bin of its last occurrence, or evenly where the reads
+/// are seldom. A counter that is read once a second did not move at the instant of the read.
+fn enter(bins: &mut BTreeMap<u64, u64>, increment: &Increment) {
+    let last = increment.last_ns / BIN_NS;
+    let seldom = increment.last_ns.saturating_sub(increment.first.lo_ns) > SELDOM_NS;
+    let first = (increment.first.lo_ns / BIN_NS + 1).max(last.saturating_sub(SPREAD_BINS));
+    let first = if seldom { first } else { last };
+    let width = u128::from(last - first + 1);
+    let until = |bin: u64| (u128::from(increment.events) * u128::from(bin - first) / width) as u64;
+    for bin in first..=last {
+        let events = until(bin + 1) - until(bin);
+        if events > 0 {
+            *bins.entry(bin).or_default() += events;
+        }
+    }
 }
 
 fn round(value: f64) -> f64 {

@@ -18,6 +18,10 @@ pub struct Scope<'a> {
     named: &'a [Target],
     /// Listeners under test.
     targets: BTreeSet<(u32, SocketAddr)>,
+    /// Where the observed command connected to, by network namespace.
+    destinations: BTreeSet<(u32, SocketAddr)>,
+    /// The network namespace that observer runs in: what reaches the host's containers passes it.
+    own_netns: Option<u32>,
     /// Neither a target nor a generator is known: everything that carries load is in scope.
     unrestricted: bool,
 }
@@ -35,7 +39,7 @@ impl<'a> Scope<'a> {
                 targets.insert((netns, listener));
             }
         }
-        Self { ledger, named: &header.targets, targets, unrestricted }
+        Self { ledger, named: &header.targets, targets, destinations, own_netns: header.netns, unrestricted }
     }
 
     /// Where the command connected to without reaching a listener that is known here: another host, or
@@ -47,10 +51,7 @@ impl<'a> Scope<'a> {
         let answers = |from: u32, to: SocketAddr| {
             self.targets.iter().any(|(netns, at)| is_listener_of(self.ledger, from, to, *netns, *at))
         };
-        generator_destinations(self.ledger)
-            .into_iter()
-            .find(|(from, to)| !answers(*from, *to))
-            .map(|(_, to)| to)
+        self.destinations.iter().find(|(from, to)| !answers(*from, *to)).map(|(_, to)| *to)
     }
 
     /// The first target that the user named and nothing that was seen answers to.
@@ -67,6 +68,9 @@ impl<'a> Scope<'a> {
         if *subject == Subject::HOST {
             return Role::Path;
         }
+        if subject.controller.is_some() {
+            return self.role_of_cgroup(subject, pid);
+        }
         if generator || pid.is_some_and(|pid| self.is_generator(pid)) {
             return Role::Generator;
         }
@@ -80,8 +84,43 @@ impl<'a> Scope<'a> {
         }
         match (subject.netns, subject.listener) {
             (Some(netns), Some(listener)) if self.targets.contains(&(netns, listener)) => Role::Target,
-            (Some(netns), None) if self.targets.iter().any(|(target, _)| *target == netns) => Role::Path,
+            (Some(netns), None) if self.is_on_the_way(netns, subject.destination) => Role::Path,
             _ => Role::Bystander,
+        }
+    }
+
+    /// What a cgroup is to the test: what the processes in it are.
+    fn role_of_cgroup(&self, cgroup: &Subject, pid: Option<u32>) -> Role {
+        let inside = |pid: &u32| self.ledger.is_in_cgroup(*pid, cgroup);
+        if self.unrestricted || pid.is_some_and(|pid| self.serves_target(pid) || self.is_named(pid)) {
+            return Role::Target;
+        }
+        if pid.is_some_and(|pid| self.is_generator(pid)) {
+            return Role::Generator;
+        }
+        let named = || self.ledger.processes.keys().any(|pid| self.is_named(*pid) && inside(pid));
+        if self.target_pids().iter().any(inside) || named() {
+            return Role::Target;
+        }
+        let mut generator = self.ledger.processes.iter().filter(|(_, process)| process.generator);
+        if generator.any(|(pid, _)| inside(pid)) { Role::Generator } else { Role::Bystander }
+    }
+
+    /// Whether what happens in a namespace, or towards a destination in it, happens between generator and
+    /// target.
+    fn is_on_the_way(&self, netns: u32, destination: Option<SocketAddr>) -> bool {
+        let mut connections = self.destinations.iter();
+        match destination {
+            Some(to) => {
+                let leads_to_target = |(at, listener): &(u32, SocketAddr)| {
+                    is_listener_of(self.ledger, netns, to, *at, *listener)
+                };
+                connections.any(|from| *from == (netns, to)) || self.targets.iter().any(leads_to_target)
+            }
+            None => {
+                let passes = connections.any(|(from, _)| *from == netns) || self.own_netns == Some(netns);
+                passes || self.targets.iter().any(|(target, _)| *target == netns)
+            }
         }
     }
 
@@ -145,6 +184,10 @@ fn is_reached(
 /// A listener is known by the address at which it accepted connections, in whichever namespace it
 /// lives; before it accepted any, by address and port in the namespace of the one who connects.
 fn is_listener_of(ledger: &Ledger, from: u32, to: SocketAddr, netns: u32, listener: SocketAddr) -> bool {
+    // A loopback address never leaves its namespace.
+    if to.ip().is_loopback() && from != netns {
+        return false;
+    }
     if let Some(accepted) = ledger.accepted_at.get(&(netns, to)) {
         return *accepted == listener;
     }
@@ -182,7 +225,8 @@ fn is_in_cgroup(ledger: &Ledger, target: &Target, cgroup: Option<u64>) -> bool {
     }
 }
 
-fn is_below(path: &str, ancestor: &str) -> bool {
+/// Whether a cgroup's path is another's, or below it.
+pub fn is_below(path: &str, ancestor: &str) -> bool {
     let ancestor = ancestor.trim_end_matches('/');
     path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

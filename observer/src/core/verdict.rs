@@ -2,7 +2,10 @@
 //!
 //! Unknown is `null`, never 0. The order of fields here is the order of the JSON.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use observer_common::Signal;
 use serde::{Deserialize, Serialize};
@@ -118,7 +121,7 @@ pub struct Coverage {
     /// Occurrences counted by probes.
     pub events_seen: u64,
     /// Occurrences known to be missing from the counts, by reason.
-    pub events_lost: std::collections::BTreeMap<String, u64>,
+    pub events_lost: BTreeMap<String, u64>,
     /// Ticks that began more than one tick late.
     pub ticks_late: u64,
     /// What observing cost; `null` where it was not measured (a verdict from a recording).
@@ -203,6 +206,9 @@ pub struct Hit {
     pub spells: Vec<Spell>,
     /// The signals it rests on.
     pub evidence: Vec<Evidence>,
+    /// Lines of the kernel's log that speak of it.
+    #[serde(default)]
+    pub log: Vec<LogEntry>,
     /// The resource that ran out.
     pub usage: Option<HitUsage>,
     /// `null` until calibrated.
@@ -267,6 +273,18 @@ pub struct Evidence {
     pub rate_per_s: Option<f64>,
     /// Rate in the pre-roll.
     pub baseline_per_s: Option<f64>,
+    /// The kernel's reasons by name; `null` where it gives none.
+    #[serde(default)]
+    pub reasons: Option<BTreeMap<String, u64>>,
+}
+
+/// A line of the kernel's log. The kernel limits their rate: how many there are means nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Seconds since `run.started`.
+    pub at_s: f64,
+    /// The line.
+    pub text: String,
 }
 
 /// The resource that ran out.

@@ -55,15 +55,17 @@ pub(super) fn header(connection: &Connection, header: &RunHeader, checksum: i64)
     let json = |value: Result<String, serde_json::Error>| {
         value.map_err(|error| InsertError::Value(format!("the header: {error}")))
     };
-    let RunHeader { id, observer_version, host, kernel, command, targets, ignore, plan, coverage } = header;
+    let RunHeader { id, observer_version, host, kernel, netns, command, targets, ignore, plan, coverage } =
+        header;
     insert(
         connection,
-        "INSERT INTO run VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO run VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             id,
             observer_version,
             host,
             kernel,
+            netns,
             json(serde_json::to_string(command))?,
             json(serde_json::to_string(targets))?,
             json(serde_json::to_string(ignore))?,

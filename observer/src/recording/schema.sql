@@ -13,6 +13,7 @@ CREATE TABLE run (
     observer_version TEXT NOT NULL,
     host             TEXT NOT NULL,
     kernel           TEXT NOT NULL,
+    netns            INTEGER,        -- the network namespace that observer ran in
     command          TEXT NOT NULL,  -- JSON: ["wrk", "-c", "400", ...]
     targets          TEXT NOT NULL,  -- JSON: [{"port": 8080}, ...]
     ignored          TEXT NOT NULL,  -- JSON: ["packet_loss", ...]

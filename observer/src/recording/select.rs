@@ -83,6 +83,7 @@ pub(super) fn header(connection: &Connection) -> rusqlite::Result<(RunHeader, i6
             observer_version: row.get("observer_version")?,
             host: row.get("host")?,
             kernel: row.get("kernel")?,
+            netns: row.get("netns")?,
             command: json(row, "command")?,
             targets: json(row, "targets")?,
             ignore: json(row, "ignored")?,

@@ -203,6 +203,9 @@ impl<'f> Samples<'f> {
 
     /// A process is no more: if its id comes back, it is told again.
     pub fn process_ends(&mut self, pid: u32) {
+        for controller in Controller::ALL {
+            self.changes.facts.remove(&FactKey::ProcessCgroup(pid, *controller));
+        }
         if self.changes.facts.remove(&FactKey::Process(pid)).is_some() {
             let its_own = format!("pid {pid} ");
             self.changes

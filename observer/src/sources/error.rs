@@ -21,6 +21,14 @@ pub enum SourceError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The kernel's log cannot be read, which is tried once.
+    #[error("cannot read {file}, the kernel's log: {error} (with kernel.dmesg_restrict it takes CAP_SYSLOG)")]
+    Log {
+        /// The file.
+        file: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
     /// The kernel did not answer a sock_diag request as it should.
     #[error("sock_diag in network namespace {netns}: {problem}")]
     SockDiag {
@@ -72,9 +80,11 @@ impl SourceError {
     }
 }
 
-/// Whether the error says that a process has ended in the meantime.
+/// Whether the error says that a process has ended in the meantime, or (ENODEV) that a cgroup was removed
+/// while one of its files was open.
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+    error.kind() == io::ErrorKind::NotFound
+        || matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV))
 }
 
 /// Gathers what goes wrong while a source goes on reading.

@@ -54,8 +54,7 @@ impl Source for Identities {
                 continue;
             }
             let Some(details) = problems.check(processes::details(pid, &mut self.buffer)) else { continue };
-            let cgroup =
-                world.cgroups.as_ref().and_then(|mount| cgroups::of_process(pid, mount, &mut self.buffer));
+            let cgroup = cgroups::of_process(pid, &world.cgroups, &mut self.buffer);
             out.fact(Fact::Process {
                 pid,
                 parent: details.parent,

@@ -11,6 +11,8 @@ pub(super) mod states {
     pub(in super::super) const SYN_RECV: u32 = 1 << 3;
     /// LISTEN.
     pub(in super::super) const LISTEN: u32 = 1 << 10;
+    /// TIME_WAIT.
+    pub(in super::super) const TIME_WAIT: u32 = 1 << 6;
     /// Every state in which a socket keeps a local port towards a destination: ESTABLISHED, SYN_SENT,
     /// FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT, LAST_ACK and CLOSING.
     pub(in super::super) const HOLDS_PORT: u32 =
@@ -117,6 +119,8 @@ pub(super) struct Entry {
     pub(super) own: SocketAddr,
     /// Remote address and port.
     pub(super) remote: SocketAddr,
+    /// Its state, as one of [`states`].
+    pub(super) state: u32,
     /// Identifies the socket for as long as the host is up.
     pub(super) cookie: u64,
     /// For a listener: connections in its accept queue.
@@ -210,6 +214,7 @@ fn entry(body: &[u8]) -> Result<Entry, WireError> {
     let mut entry = Entry {
         own: SocketAddr::new(own, port(4)),
         remote: SocketAddr::new(remote, port(6)),
+        state: 1_u32.checked_shl(u32::from(fixed[1])).unwrap_or(0),
         cookie: u64::from(word(44)) | u64::from(word(48)) << 32,
         queued: word(56),
         backlog: word(60),

@@ -5,11 +5,13 @@
 
 mod cgroups;
 mod changes;
+mod conntrack;
 mod descriptors;
 mod error;
 mod files;
 mod identities;
 mod inet_diag;
+mod kmsg;
 mod listeners;
 mod namespaces;
 mod netstat;
@@ -17,12 +19,15 @@ mod owners;
 mod pace;
 mod ports;
 mod processes;
+mod psi;
 mod snmp;
 mod sock_diag;
 mod sockstat;
+mod softnet;
 mod syn_queues;
 mod sysctls;
 mod text;
+mod vmstat;
 mod world;
 
 #[cfg(test)]
@@ -68,8 +73,10 @@ pub struct Collector {
     changes: Changes,
     /// In the order in which they learn from one another, counters before the slower ones.
     sources: Vec<Box<dyn Source>>,
+    /// Follows the cgroups of the processes that the others found.
+    limits: cgroups::Follow,
     /// Reads last, since it gives names to what the others told.
-    cgroups: cgroups::Cgroups,
+    paths: cgroups::Paths,
 }
 
 impl std::fmt::Debug for Collector {
@@ -92,16 +99,22 @@ impl Collector {
                 Box::<snmp::Snmp>::default(),
                 Box::<netstat::Netstat>::default(),
                 Box::<sysctls::Sysctls>::default(),
+                Box::<conntrack::Conntrack>::default(),
                 Box::<sockstat::Sockstat>::default(),
+                Box::<softnet::Softnet>::default(),
                 Box::<listeners::Listeners>::default(),
                 Box::<descriptors::Descriptors>::default(),
                 Box::<files::Files>::default(),
+                Box::<vmstat::Vmstat>::default(),
+                Box::<psi::Psi>::default(),
                 Box::<owners::Owners>::default(),
                 Box::<identities::Identities>::default(),
+                Box::<kmsg::Kmsg>::default(),
                 Box::<syn_queues::SynQueues>::default(),
                 Box::<ports::Ports>::default(),
             ],
-            cgroups: cgroups::Cgroups::default(),
+            limits: cgroups::Follow::default(),
+            paths: cgroups::Paths::default(),
         }
     }
 
@@ -125,8 +138,10 @@ impl Collector {
         for source in &mut self.sources {
             run(source.as_mut(), &mut self.world, &mut self.changes, clock, frame);
         }
-        self.cgroups.note(frame);
-        run(&mut self.cgroups, &mut self.world, &mut self.changes, clock, frame);
+        self.limits.note(frame);
+        run(&mut self.limits, &mut self.world, &mut self.changes, clock, frame);
+        self.paths.note(frame);
+        run(&mut self.paths, &mut self.world, &mut self.changes, clock, frame);
     }
 }
 

@@ -1,4 +1,5 @@
-//! `/proc/PID/net/netstat`: what the kernel dropped at the listeners of a namespace, as one sum per namespace.
+//! `/proc/PID/net/netstat`: what the kernel dropped at the listeners of a namespace and at the end of its
+//! connections, as one sum per namespace.
 
 use std::collections::HashMap;
 
@@ -12,12 +13,17 @@ use super::{
 };
 use crate::core::subject::Subject;
 
+/// While no segment arrives, the file is read this often. A connection whose end was only waited for may
+/// still go into TIME_WAIT then, or fail to.
+const QUIET_INTERVAL_NS: u64 = 450_000_000;
+
 /// Columns of section TcpExt, and the signal that each one counts.
-const COLUMNS: [(&str, Signal); 4] = [
+const COLUMNS: [(&str, Signal); 5] = [
     ("ListenOverflows", Signal::ListenOverflow),
     ("ListenDrops", Signal::ListenDrop),
     ("TCPReqQFullDrop", Signal::SynQueueDrop),
     ("TCPReqQFullDoCookies", Signal::SynCookie),
+    ("TCPTimeWaitOverflow", Signal::TimeWaitOverflow),
 ];
 
 /// Reads the namespaces whose turn it is.
@@ -25,7 +31,21 @@ const COLUMNS: [(&str, Signal); 4] = [
 pub(super) struct Netstat {
     buffer: Vec<u8>,
     /// Per namespace, as it was read last.
-    latest: HashMap<u32, [u64; COLUMNS.len()]>,
+    latest: HashMap<u32, Latest>,
+}
+
+/// What was read of a namespace, and when.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    values: [u64; COLUMNS.len()],
+    window: Window,
+}
+
+impl Latest {
+    /// Whether what it says of the listeners is still so, no segment having arrived until `quiet`.
+    fn still_holds(&self, quiet: Window) -> bool {
+        quiet.after_ns.saturating_sub(self.window.before_ns) < QUIET_INTERVAL_NS
+    }
 }
 
 impl Source for Netstat {
@@ -46,14 +66,22 @@ impl Source for Netstat {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
             let known = self.latest.remove(&namespace.id);
-            let unchanged = namespace.quiet.and_then(|window| Some((window, known?)));
-            let read = unchanged.map_or_else(|| self.read_file(namespace, clock), Ok);
-            let Some((window, values)) = problems.check(read) else { continue };
+            let unchanged = namespace.quiet.and_then(|quiet| Some((quiet, known?)));
             let subject = Subject::namespace(namespace.id);
-            for ((_, signal), value) in COLUMNS.iter().zip(values) {
-                out.signal(*signal, &subject, value, window);
+            if let Some((quiet, known)) = unchanged.filter(|(quiet, known)| known.still_holds(*quiet)) {
+                for ((_, signal), value) in COLUMNS.iter().zip(known.values) {
+                    if *signal != Signal::TimeWaitOverflow {
+                        out.signal(*signal, &subject, value, quiet);
+                    }
+                }
+                self.latest.insert(namespace.id, known);
+                continue;
             }
-            self.latest.insert(namespace.id, values);
+            let Some(read) = problems.check(self.read_file(namespace, clock)) else { continue };
+            for ((_, signal), value) in COLUMNS.iter().zip(read.values) {
+                out.signal(*signal, &subject, value, read.window);
+            }
+            self.latest.insert(namespace.id, read);
         }
         self.latest.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
         problems.finish()
@@ -62,15 +90,11 @@ impl Source for Netstat {
 
 impl Netstat {
     /// Reads the file of one namespace.
-    fn read_file(
-        &mut self,
-        namespace: &Namespace,
-        clock: Clock<'_>,
-    ) -> Result<(Window, [u64; COLUMNS.len()]), SourceError> {
+    fn read_file(&mut self, namespace: &Namespace, clock: Clock<'_>) -> Result<Latest, SourceError> {
         let file = namespace.file("netstat");
         let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
         let values = parse(text?).map_err(|problem| SourceError::malformed(file, problem))?;
-        Ok((window, values))
+        Ok(Latest { values, window })
     }
 }
 
@@ -92,9 +116,9 @@ mod tests {
 
     #[test]
     fn the_columns_are_found_wherever_they_stand() {
-        let text = "TcpExt: TW ListenOverflows ListenDrops TCPReqQFullDoCookies TCPReqQFullDrop\n\
-                    TcpExt: 50 20 21 3 15\nIpExt: InNoRoutes\nIpExt: 0\n";
-        assert_eq!(parse(text), Ok([20, 21, 15, 3]));
+        let text = "TcpExt: TW ListenOverflows ListenDrops TCPTimeWaitOverflow TCPReqQFullDoCookies TCPReqQFullDrop\n\
+             TcpExt: 50 20 21 40 3 15\nIpExt: InNoRoutes\nIpExt: 0\n";
+        assert_eq!(parse(text), Ok([20, 21, 15, 3, 40]));
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Pace {
         Self { share, ..self }
     }
 
+    /// Due every `interval_ms` at most, from the next run on.
+    pub(super) const fn set_interval_ms(&mut self, interval_ms: u64) {
+        self.interval_ns = interval_ms * 1_000_000;
+    }
+
     /// Takes at most 1/`share` of the time from the next run on.
     pub(super) const fn set_share(&mut self, share: u64) {
         self.share = share;

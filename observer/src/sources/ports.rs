@@ -79,7 +79,15 @@ struct Dump {
     families: VecDeque<Family>,
     /// Whether an answer is under way.
     asked: bool,
-    in_use: HashMap<Pair, u64>,
+    in_use: HashMap<Pair, InUse>,
+}
+
+/// Ports of one pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct InUse {
+    all: u64,
+    /// Those that only wait for TIME_WAIT to pass.
+    time_wait: u64,
 }
 
 impl Source for Ports {
@@ -180,14 +188,17 @@ impl Ports {
             ..Subject::namespace(dump.netns)
         };
         let limit = Some((dump.limit, "net.ipv4.ip_local_port_range"));
+        let in_use = |pair| dump.in_use.get(pair).copied().unwrap_or_default();
         for pair in &chosen {
-            let used = dump.in_use.get(pair).copied().unwrap_or(0);
-            self.near |= used.saturating_mul(2) >= dump.limit;
-            out.usage(Resource::EphemeralPorts, &subject(pair), used, limit, window);
+            let (used, subject) = (in_use(pair), subject(pair));
+            self.near |= used.all.saturating_mul(2) >= dump.limit;
+            out.usage(Resource::EphemeralPorts, &subject, used.all, limit, window);
+            out.usage(Resource::TimeWaitPorts, &subject, used.time_wait, None, window);
         }
         for pair in told.difference(&chosen) {
-            let used = dump.in_use.get(pair).copied().unwrap_or(0);
-            out.usage_ends(Resource::EphemeralPorts, &subject(pair), used, window);
+            let (used, subject) = (in_use(pair), subject(pair));
+            out.usage_ends(Resource::EphemeralPorts, &subject, used.all, window);
+            out.usage_ends(Resource::TimeWaitPorts, &subject, used.time_wait, window);
         }
         *told = chosen;
         dump.socket
@@ -210,7 +221,9 @@ impl Dump {
         let (in_use, accepting) = (&mut self.in_use, &self.accepting);
         let progress = self.socket.receive(datagram, &mut |entry| {
             if !accepting.contains(&entry.own.port()) {
-                *in_use.entry((entry.own.ip(), entry.remote)).or_default() += 1;
+                let in_use = in_use.entry((entry.own.ip(), entry.remote)).or_default();
+                in_use.all += 1;
+                in_use.time_wait += u64::from(entry.state == states::TIME_WAIT);
             }
         })?;
         if progress == Progress::Done {
@@ -223,8 +236,8 @@ impl Dump {
 
 /// The pairs worth telling: all that use a share of the range, and the largest of the others. Among equals
 /// those stay that were told before.
-fn choose(in_use: &HashMap<Pair, u64>, limit: u64, told: &HashSet<Pair>) -> HashSet<Pair> {
-    let mut pairs: Vec<(&Pair, u64)> = in_use.iter().map(|(pair, used)| (pair, *used)).collect();
+fn choose(in_use: &HashMap<Pair, InUse>, limit: u64, told: &HashSet<Pair>) -> HashSet<Pair> {
+    let mut pairs: Vec<(&Pair, u64)> = in_use.iter().map(|(pair, used)| (pair, used.all)).collect();
     pairs.sort_unstable_by_key(|(pair, used)| (std::cmp::Reverse(*used), !told.contains(pair), **pair));
     let large = pairs.iter().take_while(|(_, used)| used.saturating_mul(SMALL_SHARE) >= limit).count();
     pairs.into_iter().take(large.clamp(TOP, MOST)).map(|(pair, _)| *pair).collect()
@@ -234,24 +247,28 @@ fn choose(in_use: &HashMap<Pair, u64>, limit: u64, told: &HashSet<Pair>) -> Hash
 mod tests {
     use super::*;
 
+    fn uses(all: u64) -> InUse {
+        InUse { all, time_wait: 0 }
+    }
+
     fn pair(port: u16) -> Pair {
         (IpAddr::from([127, 0, 0, 1]), SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
     #[test]
     fn the_large_ones_are_all_told_and_of_the_small_ones_the_largest() {
-        let small: HashMap<Pair, u64> = (0..100).map(|port| (pair(port), u64::from(port))).collect();
+        let small: HashMap<Pair, InUse> = (0..100).map(|port| (pair(port), uses(u64::from(port)))).collect();
         let chosen = choose(&small, 28_232, &HashSet::new());
         assert_eq!(chosen, (80..100).map(pair).collect());
-        let large: HashMap<Pair, u64> = (0..100).map(|port| (pair(port), 300)).collect();
+        let large: HashMap<Pair, InUse> = (0..100).map(|port| (pair(port), uses(300))).collect();
         assert_eq!(choose(&large, 28_232, &HashSet::new()).len(), 100);
-        let many: HashMap<Pair, u64> = (0..1_000).map(|port| (pair(port), 300)).collect();
+        let many: HashMap<Pair, InUse> = (0..1_000).map(|port| (pair(port), uses(300))).collect();
         assert_eq!(choose(&many, 28_232, &HashSet::new()).len(), MOST);
     }
 
     #[test]
     fn among_equals_those_told_before_stay() {
-        let equal: HashMap<Pair, u64> = (0..100).map(|port| (pair(port), 1)).collect();
+        let equal: HashMap<Pair, InUse> = (0..100).map(|port| (pair(port), uses(1))).collect();
         let told: HashSet<Pair> = (40..60).map(pair).collect();
         assert_eq!(choose(&equal, 28_232, &told), told);
     }

@@ -1,6 +1,6 @@
-//! `/proc/PID/net/snmp`: the connections of a namespace, opened, accepted and standing.
+//! `/proc/PID/net/snmp`: the connections of a namespace, opened, accepted and standing, and its segments.
 //!
-//! It also counts every TCP segment that arrives (InSegs), of IPv4 and IPv6 alike. While none does, no
+//! It counts every TCP segment that arrives (InSegs), of IPv4 and IPv6 alike. While none does, no
 //! listener can drop anything and no queue can grow, and the dearer sources do not read again.
 
 use observer_common::Signal;
@@ -49,11 +49,20 @@ impl Source for Snmp {
             let subject = Subject::namespace(namespace.id);
             out.signal(Signal::ConnectAttempt, &subject, tcp.opened, window);
             out.signal(Signal::ConnectionAccepted, &subject, tcp.accepted, window);
+            out.signal(Signal::SegmentsSent, &subject, tcp.sent, window);
+            out.signal(Signal::SegmentsRetransmitted, &subject, tcp.retransmitted, window);
+            out.signal(Signal::ResetSent, &subject, tcp.resets, window);
             out.usage(Resource::Connections, &subject, tcp.established, None, window);
-            if namespace.segments.replace(tcp.segments) != Some(tcp.segments) {
+            // What is sent and never answered is traffic too.
+            let sent = tcp.sent.saturating_add(tcp.retransmitted);
+            if namespace.sent.replace(sent) != Some(sent) {
                 namespace.active_ns = window.before_ns;
             }
-            let quiet_ns = window.before_ns.saturating_sub(namespace.active_ns);
+            if namespace.arrived.replace(tcp.arrived) != Some(tcp.arrived) {
+                namespace.active_ns = window.before_ns;
+                namespace.arrival_ns = window.before_ns;
+            }
+            let quiet_ns = window.before_ns.saturating_sub(namespace.arrival_ns);
             namespace.quiet = (quiet_ns >= QUIET_NS).then_some(window);
         }
         problems.finish()
@@ -66,18 +75,25 @@ struct Tcp {
     opened: u64,
     accepted: u64,
     established: u64,
-    segments: u64,
+    arrived: u64,
+    sent: u64,
+    retransmitted: u64,
+    resets: u64,
 }
 
 /// Reads section Tcp.
 fn parse(text: &str) -> Result<Tcp, String> {
-    let columns = ["ActiveOpens", "PassiveOpens", "CurrEstab", "InSegs"];
-    let [opened, accepted, established, segments] = text::columns(text, "Tcp", columns)?;
+    let columns = ["ActiveOpens", "PassiveOpens", "CurrEstab", "InSegs", "OutSegs", "RetransSegs", "OutRsts"];
+    let [opened, accepted, established, arrived, sent, retransmitted, resets] =
+        text::columns(text, "Tcp", columns)?;
     Ok(Tcp {
         opened: opened.ok_or("has no column ActiveOpens")?,
         accepted: accepted.ok_or("has no column PassiveOpens")?,
         established: established.ok_or("has no column CurrEstab")?,
-        segments: segments.ok_or("has no column InSegs")?,
+        arrived: arrived.ok_or("has no column InSegs")?,
+        sent: sent.ok_or("has no column OutSegs")?,
+        retransmitted: retransmitted.ok_or("has no column RetransSegs")?,
+        resets: resets.ok_or("has no column OutRsts")?,
     })
 }
 
@@ -89,12 +105,21 @@ mod tests {
 
     /// A column that is not asked for may be negative, as MaxConn is.
     const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\n\
-        Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs\n\
-        Tcp: 1 200 120000 -1 300 200 4 5 17 1234\nUdp: InDatagrams\nUdp: 9\n";
+        Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts\n\
+        Tcp: 1 200 120000 -1 300 200 4 5 17 1234 1300 26 0 9\nUdp: InDatagrams\nUdp: 9\n";
 
     #[test]
     fn connections_are_read() {
-        assert_eq!(parse(SNMP), Ok(Tcp { opened: 300, accepted: 200, established: 17, segments: 1_234 }));
+        let expected = Tcp {
+            opened: 300,
+            accepted: 200,
+            established: 17,
+            arrived: 1_234,
+            sent: 1_300,
+            retransmitted: 26,
+            resets: 9,
+        };
+        assert_eq!(parse(SNMP), Ok(expected));
     }
 
     #[test]

@@ -22,11 +22,12 @@ const MOST_VISITS: usize = 4;
 const OF_HOST: [&str; 4] = ["fs.file-max", "fs.nr_open", "net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans"];
 
 /// Sysctls that each network namespace has for itself.
-const OF_NAMESPACE: [&str; 8] = [
+const OF_NAMESPACE: [&str; 9] = [
     SOMAXCONN,
     PORT_RANGE,
     RESERVED_PORTS,
     MAX_TIME_WAIT,
+    MAX_CONNTRACK,
     "net.ipv4.tcp_max_syn_backlog",
     "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_tw_reuse",
@@ -37,6 +38,9 @@ const SOMAXCONN: &str = "net.core.somaxconn";
 const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
 const RESERVED_PORTS: &str = "net.ipv4.ip_local_reserved_ports";
 const MAX_TIME_WAIT: &str = "net.ipv4.tcp_max_tw_buckets";
+/// One limit for all namespaces, each of which has its own table; there is none before connections are
+/// tracked.
+pub(super) const MAX_CONNTRACK: &str = "net.netfilter.nf_conntrack_max";
 
 /// A sysctl as it was read.
 type Read = Result<String, SourceError>;
@@ -136,6 +140,7 @@ fn note(name: &str, value: &str, sysctls: &mut Values) -> Result<(), String> {
     match name {
         SOMAXCONN => sysctls.somaxconn = Some(text::number(value)?),
         MAX_TIME_WAIT => sysctls.max_time_wait = Some(text::number(value)?),
+        MAX_CONNTRACK => sysctls.max_conntrack = Some(text::number(value)?),
         PORT_RANGE => {
             let range = parse_range(value)?;
             sysctls.port_range = Some(range);

@@ -179,16 +179,51 @@ fn what_is_named_by_a_frame_is_looked_up() {
 }
 
 #[test]
+fn the_cgroups_that_act_on_a_process_are_told_with_their_paths() {
+    let mut collector = collector();
+    collector.note_process(process::id());
+    let frame = collect(&mut collector, |frame| {
+        frame.facts.iter().any(|fact| matches!(fact, Fact::Process { pid, .. } if *pid == process::id()))
+    });
+    for hierarchy in &collector.world.cgroups.controllers {
+        let told = frame.facts.iter().find_map(|fact| match fact {
+            Fact::ProcessCgroup { pid, controller, cgroup } if *pid == process::id() => {
+                (*controller == hierarchy.controller()).then_some(*cgroup)
+            }
+            _ => None,
+        });
+        let told = told.expect("the cgroup of this process");
+        let path = |fact: &Fact| matches!(fact, Fact::CgroupPath { id, controller, .. } if *id == told && *controller == Some(hierarchy.controller()));
+        assert!(frame.facts.iter().any(path), "{hierarchy:?}");
+    }
+}
+
+#[test]
 fn each_source_says_how_it_went_and_only_changes_are_told() {
     let mut collector = collector();
     let frame = collect(&mut collector, |_| true);
     let read: BTreeMap<_, _> = frame.sources.iter().map(|status| (status.source.as_str(), status)).collect();
-    for source in
-        ["netstat", "snmp", "sockstat", "listeners", "sysctls", "namespaces", "processes", "file-nr"]
-    {
+    for source in [
+        "netstat",
+        "snmp",
+        "conntrack",
+        "sockstat",
+        "softnet",
+        "listeners",
+        "sysctls",
+        "namespaces",
+        "processes",
+        "file-nr",
+        "vmstat",
+        "psi",
+        "kmsg",
+        "cgroup limits",
+    ] {
         assert!(read.contains_key(source), "{source} was not read");
     }
-    assert_eq!(read["netstat"].error, None);
+    for source in ["netstat", "conntrack", "softnet", "vmstat", "psi", "cgroup limits"] {
+        assert_eq!(read[source].error, None, "{source}");
+    }
     assert!(
         frame.signals.iter().all(|sample| sample.since_ns == sample.read_ns),
         "the first read sets the origin"

@@ -86,6 +86,20 @@ pub(super) fn columns<const N: usize>(
     }
 }
 
+/// The named lines of a file of lines `name value`, such as `cpu.stat`. `None` for one that it does not have.
+pub(super) fn keyed<const N: usize>(text: &str, names: [&str; N]) -> Result<[Option<u64>; N], String> {
+    let mut found = [None; N];
+    for text in text.split_inclusive('\n') {
+        let Some((name, value)) = text.split_once(' ') else { continue };
+        let Some(at) = names.iter().position(|other| *other == name) else { continue };
+        let value = number(line(value)?).map_err(|problem| format!("{name}: {problem}"))?;
+        if found[at].replace(value).is_some() {
+            return Err(format!("has {name} twice"));
+        }
+    }
+    Ok(found)
+}
+
 /// As much of `text` as fits into a message.
 pub(super) fn shorten(text: &str) -> String {
     text.trim().chars().take(40).collect()
@@ -137,6 +151,19 @@ mod tests {
     }
 
     #[test]
+    fn keyed_lines_are_found_by_name() {
+        let text = "high 510\nmax 105\noom 3\noom_kill 2\n";
+        assert_eq!(keyed(text, ["oom_kill", "max", "low"]), Ok([Some(2), Some(105), None]));
+        assert_eq!(keyed("", ["max"]), Ok([None]));
+        for (text, problem) in
+            [("max 10", "cut short"), ("max x\n", "not a number"), ("max 1\nmax 2\n", "twice")]
+        {
+            let error = keyed(text, ["max"]).expect_err(text);
+            assert!(error.contains(problem), "{text:?} gave {error}");
+        }
+    }
+
+    #[test]
     fn a_missing_file_is_named() {
         let error = read("/proc/no-such-file", &mut Vec::new()).expect_err("missing");
         assert!(error.to_string().contains("/proc/no-such-file"));
@@ -148,6 +175,7 @@ mod tests {
         fn no_text_makes_them_panic(text in "(TcpExt:|[ A-Za-z0-9:\n\t-]|\\PC){0,60}") {
             let _ = columns(&text, "TcpExt", ["A", "ListenDrops"]);
             let _ = numbers::<2>(&text);
+            let _ = keyed(&text, ["A"]);
         }
 
         #[test]

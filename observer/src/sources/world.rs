@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{changes::Window, sock_diag::DiagSocket};
+use super::{cgroups::CgroupMounts, changes::Window, sock_diag::DiagSocket};
 
 /// Everything that one source learns and another one needs.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ pub struct World {
     pub(super) listener_changes: u64,
     /// Limits that hold for the whole host.
     pub(super) host: HostLimits,
-    /// Where the cgroup2 file system is, if it is mounted.
-    pub(super) cgroups: Option<CgroupMount>,
+    /// Where the cgroup file systems are.
+    pub(super) cgroups: CgroupMounts,
 }
 
 impl World {
@@ -79,15 +79,6 @@ pub(super) struct HostLimits {
     pub(super) tcp_memory: Option<u64>,
 }
 
-/// Where a cgroup2 file system is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CgroupMount {
-    /// The folder.
-    pub(super) folder: String,
-    /// Path of the cgroup that this folder shows; empty for the root.
-    pub(super) root: String,
-}
-
 /// A network namespace.
 #[derive(Debug)]
 pub(super) struct Namespace {
@@ -106,8 +97,12 @@ pub(super) struct Namespace {
     /// When it was read last.
     pub(super) read_ns: u64,
     /// TCP segments that have arrived in it.
-    pub(super) segments: Option<u64>,
+    pub(super) arrived: Option<u64>,
     /// When that was last seen to move.
+    pub(super) arrival_ns: u64,
+    /// TCP segments that were sent from it, again or for the first time.
+    pub(super) sent: Option<u64>,
+    /// When either was last seen to move.
     pub(super) active_ns: u64,
     /// The latest read that found no segment for a while, if nothing has arrived since. What only a segment
     /// can change was then as it had been read last, so it need not be read again.
@@ -135,7 +130,9 @@ impl Namespace {
             opened_ns: None,
             due: true,
             read_ns: 0,
-            segments: None,
+            arrived: None,
+            arrival_ns: 0,
+            sent: None,
             active_ns: 0,
             quiet: None,
             sockstat_ns: None,
@@ -193,6 +190,8 @@ pub(super) struct Sysctls {
     pub(super) somaxconn: Option<u64>,
     /// `net.ipv4.tcp_max_tw_buckets`.
     pub(super) max_time_wait: Option<u64>,
+    /// `net.netfilter.nf_conntrack_max`, where connections are tracked at all.
+    pub(super) max_conntrack: Option<u64>,
     /// `net.ipv4.ip_local_port_range`.
     pub(super) port_range: Option<(u16, u16)>,
     /// Ports of that range that are not in `net.ipv4.ip_local_reserved_ports`.

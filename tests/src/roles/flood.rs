@@ -62,6 +62,9 @@ pub struct Flood {
     /// Send one volley of SYNs, wait for all answers, and then volleys of final ACKs.
     #[arg(long)]
     pub complete: bool,
+    /// After the volleys of SYNs, take them all back.
+    #[arg(long)]
+    pub reset: bool,
     /// Workers of an ordinary load beside it.
     #[arg(long)]
     pub side_workers: u32,
@@ -78,6 +81,7 @@ impl Flood {
             volleys: 1,
             interval_ms: 100,
             complete: false,
+            reset: false,
             side_workers: 0,
         }
     }
@@ -127,6 +131,10 @@ impl Flood {
                 wire.send_syns(&clients)?;
                 syns += clients.len();
                 thread::sleep(Duration::from_millis(self.interval_ms));
+            }
+            if self.reset {
+                (0..self.half_open * self.volleys)
+                    .try_for_each(|number| wire.send(&packet::reset(client(number), self.to)))?;
             }
         }
         Report::Packets { syns: syns as u64, syn_acks: syn_acks as u64, acks: acks as u64 }.send()?;

@@ -5,17 +5,22 @@ use std::{
     net::{SocketAddr, SocketAddrV4, TcpStream},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
+use nix::sys::socket::{setsockopt, sockopt};
 use serde::Serialize;
 
-use super::{limit_descriptors, obey, ready};
+use super::{
+    answer::is_whole,
+    dial::{Dial, Dialled},
+    limit_descriptors, obey, ready,
+};
 use crate::{
     clock::Bracket,
     netns,
@@ -24,7 +29,8 @@ use crate::{
 
 /// How often a worker that waits for an answer looks whether the load is over.
 const STOP_CHECK: Duration = Duration::from_millis(20);
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
+const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
 
 /// Options of the load.
 #[derive(Clone, Debug, PartialEq, Eq, Args, Serialize)]
@@ -48,6 +54,27 @@ pub struct Load {
     /// Give up on a connection that is not established within this time.
     #[arg(long)]
     pub connect_timeout_ms: u64,
+    /// So many workers wait until the kernel gives up instead, after one more SYN (TCP_SYNCNT 1).
+    #[arg(long)]
+    pub stubborn: u32,
+    /// Try this address before each request, as clients do with the addresses of a name.
+    #[arg(long)]
+    pub first_try: Option<SocketAddr>,
+    /// Lose this share of the segments with data that arrive.
+    #[arg(long)]
+    pub lose_per_mille: u32,
+    /// Do not begin to lose before this time.
+    #[arg(long)]
+    pub lose_after_ms: u64,
+    /// Close first, as soon as the answer is there.
+    #[arg(long)]
+    pub close_first: bool,
+    /// Close with a reset (SO_LINGER 0), as some load tools do. It implies to close first.
+    #[arg(long)]
+    pub close_by_reset: bool,
+    /// Keep the connection open for further requests.
+    #[arg(long)]
+    pub keep_alive: bool,
     /// Requests of one worker; without a limit when absent.
     #[arg(long)]
     pub requests: Option<u64>,
@@ -75,6 +102,13 @@ impl Load {
             ramp_ms: 0,
             think_ms: 10,
             connect_timeout_ms: 3000,
+            stubborn: 0,
+            first_try: None,
+            lose_per_mille: 0,
+            lose_after_ms: 0,
+            close_first: false,
+            close_by_reset: false,
+            keep_alive: false,
             requests: None,
             for_ms: 20_000,
             nofile: None,
@@ -92,20 +126,24 @@ impl Load {
             limit_descriptors(soft)?;
         }
         let traffic = Arc::new(Traffic::new(self.clone()));
-        if self.orders {
-            ready()?;
+        if !self.orders {
+            return Ok(traffic.drive()?);
+        }
+        ready()?;
+        let orders = thread::Builder::new().name("orders".into()).spawn({
             let traffic = Arc::clone(&traffic);
-            thread::Builder::new().name("orders".into()).spawn(move || {
+            move || {
                 let ended = obey(|| traffic.ledger.tally(), |order| traffic.obey(order));
                 traffic.stop();
                 ended
-            })?;
-        }
+            }
+        })?;
         traffic.drive()?;
-        if self.orders {
-            Report::Tally(traffic.ledger.tally()).send()?;
+        // Whoever gives orders also says when it is over, unless the time is.
+        if traffic.begun.elapsed() < Duration::from_millis(self.for_ms) {
+            orders.join().unwrap_or_else(|_| bail!("nobody takes orders any more"))?;
         }
-        Ok(())
+        Ok(Report::Tally(traffic.ledger.tally()).send()?)
     }
 }
 
@@ -113,9 +151,9 @@ impl Load {
 #[derive(Debug)]
 pub struct Traffic {
     options: Load,
+    begun: Instant,
     /// What came of it.
     pub ledger: Ledger,
-    active: AtomicU64,
     relented: AtomicBool,
     stopped: AtomicBool,
     gate: Mutex<()>,
@@ -127,8 +165,8 @@ impl Traffic {
     pub fn new(options: Load) -> Self {
         Self {
             options,
+            begun: Instant::now(),
             ledger: Ledger::default(),
-            active: AtomicU64::new(0),
             relented: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             gate: Mutex::default(),
@@ -179,46 +217,78 @@ impl Traffic {
     fn work(&self, number: u32, begin: Instant, deadline: Instant) {
         let to = self.options.to[number as usize % self.options.to.len()];
         self.rest_until(begin);
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.ledger.begins();
         let mut requests = 0;
+        let mut open = None;
         while !self.over(deadline) && self.options.requests.is_none_or(|limit| requests < limit) {
             if number > 0 && self.relented.load(Ordering::Relaxed) {
                 break;
             }
             requests += 1;
-            self.request(SocketAddr::V4(to), deadline);
+            open = self.request(number, SocketAddr::V4(to), open, deadline);
             self.rest_until(deadline.min(Instant::now() + Duration::from_millis(self.options.think_ms)));
         }
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.ledger.ends();
     }
 
-    fn request(&self, to: SocketAddr, deadline: Instant) {
-        let patience = Duration::from_millis(self.options.connect_timeout_ms);
-        let (stream, bracket) = Bracket::around(|| TcpStream::connect_timeout(&to, patience));
-        let (answered, bracket) = match stream {
-            Err(error) if error.raw_os_error().is_none() => return self.ledger.unconnected(),
-            Err(error) => (Err(error), bracket),
-            Ok(stream) => {
-                self.ledger.connected();
-                Bracket::around(|| self.exchange(stream, deadline))
-            }
+    /// One request, on the connection that is open or on a new one; the connection, if it stays open.
+    fn request(
+        &self,
+        number: u32,
+        to: SocketAddr,
+        open: Option<TcpStream>,
+        deadline: Instant,
+    ) -> Option<TcpStream> {
+        let first_try = || self.connect(number, self.options.first_try?).ok();
+        let stream = open.or_else(first_try).or_else(|| self.connect(number, to).ok())?;
+        self.converse(stream, deadline)
+    }
+
+    /// Connects, and enters in the ledger how that went.
+    fn connect(&self, number: u32, to: SocketAddr) -> Result<TcpStream, ()> {
+        let dial = Dial {
+            patience: Duration::from_millis(self.options.connect_timeout_ms),
+            one_more_syn: number < self.options.stubborn,
+            lose_per_mille: if self.loses() { self.options.lose_per_mille } else { 0 },
         };
-        match answered {
-            Ok(()) => self.ledger.done(),
-            Err(error) => self.ledger.failed(&error, bracket),
+        let Dialled { stream, bracket, syn_retransmits } = dial.connect(to);
+        self.ledger.syn_retransmits(syn_retransmits);
+        match &stream {
+            Ok(_) => self.ledger.connected(),
+            Err(error) if error.raw_os_error().is_none() => self.ledger.unconnected(syn_retransmits, bracket),
+            Err(error) => self.ledger.failed(error, bracket),
+        }
+        stream.map_err(drop)
+    }
+
+    fn converse(&self, mut stream: TcpStream, deadline: Instant) -> Option<TcpStream> {
+        match Bracket::around(|| self.exchange(&mut stream, deadline)) {
+            (Ok(()), _) => {
+                self.ledger.done();
+                self.options.keep_alive.then_some(stream)
+            }
+            (Err(error), bracket) => {
+                self.ledger.failed(&error, bracket);
+                None
+            }
         }
     }
 
-    fn exchange(&self, mut stream: TcpStream, deadline: Instant) -> io::Result<()> {
+    fn exchange(&self, stream: &mut TcpStream, deadline: Instant) -> io::Result<()> {
+        let Load { close_first, close_by_reset, keep_alive, .. } = self.options;
+        let is_heard_out = !(close_first || close_by_reset || keep_alive);
+        if close_by_reset {
+            setsockopt(stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
+        }
         stream.set_read_timeout(Some(STOP_CHECK))?;
-        stream.write_all(REQUEST)?;
+        stream.write_all(if keep_alive { REQUEST } else { LAST_REQUEST })?;
+        let mut answer = Vec::new();
         let mut buffer = [0; 1024];
-        let mut length = 0;
         loop {
             match stream.read(&mut buffer) {
-                Ok(0) if length > 0 => return Ok(()),
+                Ok(0) if !answer.is_empty() => return Ok(()),
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => length += count,
+                Ok(count) => answer.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.over(deadline) {
                         return Err(ErrorKind::TimedOut.into());
@@ -226,7 +296,15 @@ impl Traffic {
                 }
                 Err(error) => return Err(error),
             }
+            if !is_heard_out && is_whole(&answer) {
+                return Ok(());
+            }
         }
+    }
+
+    fn loses(&self) -> bool {
+        let after = Duration::from_millis(self.options.lose_after_ms);
+        self.begun.elapsed() >= after && !self.relented.load(Ordering::Relaxed)
     }
 
     fn over(&self, deadline: Instant) -> bool {
@@ -247,7 +325,7 @@ impl Traffic {
                 return;
             }
             let tally = self.ledger.tally();
-            let (done, workers) = (tally.done - before, self.active.load(Ordering::Relaxed));
+            let (done, workers) = (tally.done - before, tally.active);
             before = tally.done;
             println!("  {second:>2} s  {workers:>3} clients  {done:>5} requests/s");
         }

@@ -1,15 +1,21 @@
 //! What the lab's own processes can be: services, loads, and the odd ones. Each is a hidden subcommand.
 
+pub mod answer;
+pub mod appetite;
 pub mod await_signal;
 pub mod decoys;
+pub mod dial;
 pub mod exit;
 pub mod files;
 pub mod flood;
+pub mod link;
 pub mod load;
 pub mod packet;
 pub mod ports;
 pub mod program;
 pub mod serve;
+pub mod shape;
+pub mod strain;
 
 use std::process;
 
@@ -34,6 +40,9 @@ pub enum Role {
     /// An HTTP load, one connection per request.
     #[command(hide = true)]
     Load(load::Load),
+    /// An HTTP load of known shape.
+    #[command(hide = true)]
+    Shape(shape::Shape),
     /// Raw SYNs from sources that do not exist.
     #[command(hide = true)]
     Flood(flood::Flood),
@@ -58,6 +67,15 @@ pub enum Role {
     /// Ends with a status, or by a signal.
     #[command(hide = true)]
     Exit(exit::Exit),
+    /// Burns CPU time.
+    #[command(hide = true)]
+    Burn(strain::Burn),
+    /// Takes memory until it is killed.
+    #[command(hide = true)]
+    Hog(strain::Hog),
+    /// A network namespace with a link to another one.
+    #[command(hide = true)]
+    Link(link::Link),
 }
 
 impl Role {
@@ -66,6 +84,7 @@ impl Role {
         match self {
             Self::Serve(role) => role.play(),
             Self::Load(role) => role.play(),
+            Self::Shape(role) => role.play(),
             Self::Flood(role) => role.play(),
             Self::Ports(role) => role.play(),
             Self::Files(role) => role.play(),
@@ -74,6 +93,9 @@ impl Role {
             Self::InotifyDecoy => decoys::exhaust_inotify(),
             Self::AwaitSignal(role) => role.play(),
             Self::Exit(role) => role.play(),
+            Self::Burn(role) => role.play(),
+            Self::Hog(role) => role.play(),
+            Self::Link(role) => role.play(),
         }
     }
 
@@ -116,7 +138,7 @@ fn obey(tally: impl Fn() -> Tally, mut other: impl FnMut(Order)) -> Result<()> {
         match order {
             Order::Tally => Report::Tally(tally()).send()?,
             Order::Stop => break,
-            Order::Relent | Order::Resume => other(order),
+            Order::Relent | Order::Resume | Order::Swell => other(order),
         }
     }
     Ok(())
@@ -147,7 +169,20 @@ mod tests {
                 nofile: Some(64),
                 ..serve::Serve::on(8080)
             }),
-            Role::Load(load::Load { workers: 7, progress: true, ..load::Load::to(to) }),
+            Role::Load(load::Load {
+                workers: 7,
+                progress: true,
+                first_try: Some((std::net::Ipv6Addr::LOCALHOST, 80).into()),
+                ..load::Load::to(to)
+            }),
+            Role::Shape(shape::Shape {
+                to,
+                netns_of: Some(1),
+                part: vec![
+                    shape::Part { from: 0, to: 200, ms: 1000 },
+                    shape::Part { from: 200, to: 200, ms: 500 },
+                ],
+            }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),
@@ -158,6 +193,9 @@ mod tests {
                 argument: vec!["-n".into(), "a=b c".into()],
             }),
             Role::InotifyDecoy,
+            Role::Burn(strain::Burn { cgroup: vec!["/a".into(), "/b".into()], threads: 2 }),
+            Role::Hog(strain::Hog { cgroup: Vec::new(), oom_score_adj: Some(-5), mib_per_s: 9 }),
+            Role::Link(link::Link { to: 7 }),
         ];
         for role in roles {
             let args = role.args().expect("args");

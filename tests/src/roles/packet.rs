@@ -6,6 +6,7 @@ const IP_HEADER: usize = 20;
 const TCP_HEADER: usize = 20;
 const PROTOCOL_TCP: u8 = 6;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 const WINDOW: u16 = 0xffff;
 /// The sequence number that every made-up client begins with.
@@ -22,6 +23,11 @@ pub fn syn(from: SocketAddrV4, to: SocketAddrV4) -> Packet {
 /// The last packet of a handshake, in answer to a SYN-ACK with this sequence number.
 pub fn final_ack(from: SocketAddrV4, to: SocketAddrV4, server_sequence: u32) -> Packet {
     segment(from, to, ACK, CLIENT_SEQUENCE.wrapping_add(1), server_sequence.wrapping_add(1))
+}
+
+/// What takes a SYN back, in answer to a SYN-ACK that came or not.
+pub fn reset(from: SocketAddrV4, to: SocketAddrV4) -> Packet {
+    segment(from, to, RST, CLIENT_SEQUENCE.wrapping_add(1), 0)
 }
 
 /// The client that a SYN-ACK of `server` is for, and the server's sequence number.

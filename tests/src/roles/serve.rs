@@ -1,14 +1,12 @@
 //! An HTTP service whose weaknesses can be chosen.
 
 use std::{
-    fs,
-    io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::fd::AsRawFd,
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -21,17 +19,22 @@ use nix::sys::socket::{
 };
 use serde::Serialize;
 
-use super::{limit_descriptors, obey, ready};
+use super::{
+    answer::{Manner, reset},
+    appetite::{Appetite, take_all},
+    limit_descriptors, obey, ready,
+};
 use crate::{
+    cgroup,
     clock::Bracket,
-    netns,
+    netns, nft,
     report::{Ledger, Order, Report},
 };
 
-/// How long a client may take to send its request.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// Room for every client of a scenario whose fault is another one.
 const BACKLOG: u16 = 128;
+/// How fast it takes memory when it is told to.
+const SWELL_MIB_PER_S: u32 = 100;
 /// How long an acceptor rests after accept() failed, as services do.
 const ACCEPT_RETRY: Duration = Duration::from_millis(5);
 
@@ -42,18 +45,24 @@ pub struct Serve {
     /// Port on 127.0.0.1.
     #[arg(long)]
     pub port: u16,
+    /// Listen on all addresses instead.
+    #[arg(long)]
+    pub anywhere: bool,
     /// Join this process's namespace instead of making one.
     #[arg(long)]
     pub netns_of: Option<u32>,
     /// Sysctls of a new namespace: `net/ipv4/tcp_syncookies=0`.
     #[arg(long)]
     pub sysctl: Vec<String>,
+    /// Make the kernel track the connections of a new namespace.
+    #[arg(long)]
+    pub track_connections: bool,
     /// The backlog argument of listen().
     #[arg(long)]
     pub backlog: u16,
-    /// Enter this cgroup first: its folder.
+    /// Enter these cgroups first: their folders.
     #[arg(long)]
-    pub cgroup: Option<PathBuf>,
+    pub cgroup: Vec<PathBuf>,
     /// Soft limit on descriptors.
     #[arg(long)]
     pub nofile: Option<u64>,
@@ -72,6 +81,27 @@ pub struct Serve {
     /// Time that a request waits for its answer.
     #[arg(long)]
     pub work_ms: u64,
+    /// CPU time that a request costs.
+    #[arg(long)]
+    pub burn_us: u64,
+    /// Memory that is held from the beginning.
+    #[arg(long)]
+    pub ballast_kib: usize,
+    /// Memory that a request takes and never gives back.
+    #[arg(long)]
+    pub leak_kib: usize,
+    /// Memory that a request uses and gives back to the kernel for whenever it needs some.
+    #[arg(long)]
+    pub scratch_kib: usize,
+    /// Send the body of an answer in so many segments.
+    #[arg(long)]
+    pub pieces: u16,
+    /// Leave it to the client to close.
+    #[arg(long)]
+    pub wait_close: bool,
+    /// Close every so manieth connection with its request unread.
+    #[arg(long)]
+    pub reset_every: Option<u64>,
 }
 
 impl Serve {
@@ -79,41 +109,40 @@ impl Serve {
     pub fn on(port: u16) -> Self {
         Self {
             port,
+            anywhere: false,
             netns_of: None,
             sysctl: Vec::new(),
+            track_connections: false,
             backlog: BACKLOG,
-            cgroup: None,
+            cgroup: Vec::new(),
             nofile: None,
             threads: 1,
             paused: false,
             hold: false,
             accept_delay_ms: 0,
             work_ms: 0,
+            burn_us: 0,
+            ballast_kib: 0,
+            leak_kib: 0,
+            scratch_kib: 0,
+            pieces: 0,
+            wait_close: false,
+            reset_every: None,
         }
     }
 
     /// Plays the role.
     pub fn play(&self) -> Result<()> {
-        if let Some(cgroup) = &self.cgroup {
-            // 0 is whoever writes it.
-            fs::write(cgroup.join("cgroup.procs"), "0")
-                .with_context(|| format!("cannot enter the cgroup {}", cgroup.display()))?;
-        }
+        cgroup::enter(&self.cgroup)?;
         match self.netns_of {
             Some(pid) => netns::join(pid)?,
-            None => {
-                netns::create()?;
-                for setting in &self.sysctl {
-                    let (name, value) = setting.split_once('=').context("a sysctl is NAME=VALUE")?;
-                    netns::sysctl(name, value)?;
-                }
-                netns::loopback_up()?;
-            }
+            None => self.make_netns()?,
         }
         if let Some(soft) = self.nofile {
             limit_descriptors(soft)?;
         }
-        let listener = Arc::new(listener(self.port, self.backlog)?);
+        let address = if self.anywhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let listener = Arc::new(listener(SocketAddrV4::new(address, self.port), self.backlog)?);
         let state = Arc::new(State::new(self));
         for _ in 0..self.threads {
             let (listener, state) = (Arc::clone(&listener), Arc::clone(&state));
@@ -123,14 +152,25 @@ impl Serve {
         obey(|| state.ledger.tally(), |order| state.obey(order))?;
         Ok(Report::Tally(state.ledger.tally()).send()?)
     }
+
+    fn make_netns(&self) -> Result<()> {
+        netns::create()?;
+        for setting in &self.sysctl {
+            let (name, value) = setting.split_once('=').context("a sysctl is NAME=VALUE")?;
+            netns::sysctl(name, value)?;
+        }
+        if self.track_connections {
+            nft::track_connections()?;
+        }
+        netns::loopback_up()
+    }
 }
 
 /// A listener with a backlog of its own choosing, which the standard library does not offer.
-fn listener(port: u16, backlog: u16) -> Result<TcpListener> {
+fn listener(address: SocketAddrV4, backlog: u16) -> Result<TcpListener> {
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
-        .with_context(|| format!("cannot bind port {port}"))?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(address)).with_context(|| format!("cannot bind {address}"))?;
     listen(&socket, Backlog::new(i32::from(backlog))?)?;
     Ok(TcpListener::from(socket))
 }
@@ -142,7 +182,10 @@ struct State {
     relented: AtomicBool,
     hold: bool,
     accept_delay: Duration,
-    work: Duration,
+    manner: Manner,
+    appetite: Appetite,
+    reset_every: Option<u64>,
+    accepted: AtomicU64,
     paused: Mutex<bool>,
     resumed: Condvar,
     held: Mutex<Vec<TcpStream>>,
@@ -155,7 +198,19 @@ impl State {
             relented: AtomicBool::new(false),
             hold: options.hold,
             accept_delay: Duration::from_millis(options.accept_delay_ms),
-            work: Duration::from_millis(options.work_ms),
+            manner: Manner {
+                work: Duration::from_millis(options.work_ms),
+                pieces: options.pieces,
+                wait_close: options.wait_close,
+            },
+            appetite: Appetite::new(
+                Duration::from_micros(options.burn_us),
+                options.ballast_kib,
+                options.leak_kib,
+                options.scratch_kib,
+            ),
+            reset_every: options.reset_every,
+            accepted: AtomicU64::new(0),
             paused: Mutex::new(options.paused),
             resumed: Condvar::new(),
             held: Mutex::default(),
@@ -189,15 +244,32 @@ impl State {
             }
         }
         // A client that went away, or that never was one, is not this service's fault.
-        let _ = answer(stream, self.work);
+        if self.is_to_be_reset() {
+            let _ = reset(&stream);
+        } else {
+            let _ = self.manner.answer(stream, || self.pay());
+        }
         if !self.relented.load(Ordering::Relaxed) {
             thread::sleep(self.accept_delay);
         }
     }
 
+    fn is_to_be_reset(&self) -> bool {
+        let accepted = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        self.reset_every.is_some_and(|every| accepted.is_multiple_of(every))
+            && !self.relented.load(Ordering::Relaxed)
+    }
+
+    /// What a request costs, as long as the service is not healthy.
+    fn pay(&self) -> Result<()> {
+        if self.relented.load(Ordering::Relaxed) { Ok(()) } else { self.appetite.pay() }
+    }
+
     fn obey(&self, order: Order) {
-        if order == Order::Relent {
-            self.relent();
+        match order {
+            Order::Relent => self.relent(),
+            Order::Swell => take_all(SWELL_MIB_PER_S),
+            _ => {}
         }
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.resumed.notify_all();
@@ -211,26 +283,11 @@ impl State {
             std::mem::take(&mut *held)
         };
         for stream in held {
-            let _ = answer(stream, Duration::ZERO);
+            let _ = Manner { work: Duration::ZERO, ..self.manner }.answer(stream, || Ok(()));
         }
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<TcpStream>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// One request, one answer, one connection.
-fn answer(mut stream: TcpStream, work: Duration) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
-    let mut request = Vec::new();
-    let mut buffer = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut buffer)? {
-            0 => return Err(ErrorKind::UnexpectedEof.into()),
-            count => request.extend_from_slice(&buffer[..count]),
-        }
-    }
-    thread::sleep(work);
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
 }

@@ -54,10 +54,9 @@ fn play(stage: &Stage) -> Result<Ending> {
     let finished = flood.finish()?;
     let labels = labeller.finish();
     let mut truth = overflow_truth(&service, &labels)?;
-    truth.counts.push(Count {
-        signals: &["accept_overflow_ack"],
-        kernel: Some(labels.count(Counter::ListenOverflows)),
-        app: Some(u64::from(VOLLEYS * DROPPED_PER_VOLLEY)),
-    });
+    let dropped = u64::from(VOLLEYS * DROPPED_PER_VOLLEY);
+    truth
+        .counts
+        .push(Count::of(&["accept_overflow_ack"]).kernel(Counter::ListenOverflows, &labels).app(dropped));
     ACCEPT_QUEUE_OVERFLOW.check_first(&truth, &finished)
 }

@@ -24,7 +24,6 @@ fn play(stage: &Stage) -> Result<Ending> {
     let finished = load.finish()?;
     let mut truth = overflow_truth(&service, &labeller.finish())?;
     // A client gives up long before it would send its SYN again, so each that did lost one.
-    let given_up = Some(finished.tally.unconnected);
-    truth.counts.push(Count { signals: &["accept_overflow_syn"], kernel: None, app: given_up });
+    truth.counts.push(Count::of(&["accept_overflow_syn"]).app(finished.tally.unconnected));
     ACCEPT_QUEUE_OVERFLOW.check_first(&truth, &finished)
 }

@@ -1,14 +1,14 @@
 //! A service runs out of descriptors, so it no longer accepts, so its accept queue overflows: one cause,
 //! one effect, and the chain says so.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::{
     ACCEPT_QUEUE_OVERFLOW, FD_SATURATION, PORT, Scenario, descriptor_truth, overflow_and_relent,
     overflow_truth,
 };
 use crate::{
-    check::{Ending, Truth},
+    check::{Ending, Truth, find_effect},
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
     stage::{Finished, Stage},
@@ -48,21 +48,8 @@ pub fn check_cascade(cause: &Truth, effect: &Truth, finished: &Finished) -> Resu
 
     let ending = FD_SATURATION.check_first(cause, finished)?;
     let (Ending::Ok, Some(verdict)) = (&ending, &finished.verdict) else { return Ok(ending) };
-    let hit = verdict.hit(ACCEPT_QUEUE_OVERFLOW.fault_line).context("the overflow is not among the hits")?;
+    let (cause, place) = (FD_SATURATION.fault_line, &effect.place);
+    let hit = find_effect(verdict, cause, ACCEPT_QUEUE_OVERFLOW.fault_line, place)?;
     ACCEPT_QUEUE_OVERFLOW.check_hit(effect, hit, verdict)?;
-    ensure!(
-        hit.explained_by.as_deref() == Some(FD_SATURATION.fault_line),
-        "the overflow is explained by {:?}",
-        hit.explained_by
-    );
-    let link = verdict
-        .chain
-        .iter()
-        .find(|link| {
-            link.cause == FD_SATURATION.fault_line && link.effect == ACCEPT_QUEUE_OVERFLOW.fault_line
-        })
-        .context("the chain does not lead from the descriptors to the overflow")?;
-    println!("  chain: {}", link.mechanism);
-    ensure!(!link.mechanism.trim().is_empty(), "the chain does not say how");
     Ok(ending)
 }

@@ -19,7 +19,7 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 /// Set where nobody else can suffer: in the virtual machine.
-const OWN_MACHINE: &str = "OBSERVER_LAB_OWN_MACHINE";
+pub const OWN_MACHINE: &str = "OBSERVER_LAB_OWN_MACHINE";
 const LIMIT: &str = "/proc/sys/fs/file-max";
 const IN_USE: &str = "/proc/sys/fs/file-nr";
 /// Room that is left to the role: less than its RLIMIT_NOFILE.

@@ -8,7 +8,6 @@ use anyhow::{Result, ensure};
 use super::{PLATEAU, PORT, Scenario};
 use crate::{
     check::{Ending, check_clear},
-    counters::Counter,
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
     stage::Stage,
@@ -61,7 +60,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let finished = load.finish()?;
 
     let labels = labeller.finish();
-    ensure!(Counter::ALL.iter().all(|counter| labels.count(*counter) == 0), "not healthy: {labels:?}");
+    ensure!(labels.trouble() == 0, "not healthy: {labels:?}");
     ensure!(finished.tally.errnos.is_empty(), "not healthy: {:?}", finished.tally);
     ensure!(service.tally()?.errnos.is_empty(), "the service was not healthy");
     check_clear(&finished)

@@ -2,24 +2,46 @@
 
 mod accept_overflow_ack;
 mod accept_overflow_syn;
+mod background_throttling;
 mod cascade_fd_accept;
+mod cascade_throttle_accept;
 mod cgroups_apart;
+mod connect_timeout;
+mod connection_refused;
+mod connection_resets;
+mod conntrack;
+mod container_id;
+mod cpu_throttling;
 mod ctrl_c;
 mod determinism;
 mod elsewhere;
 mod exit_status;
 mod fd_saturation;
 mod file_table_full;
+mod healthy_churn;
+mod healthy_connections;
 mod healthy_decoys;
 mod healthy_steady;
+mod lab_killed;
+mod memory_pressure_harmless;
 mod negative_fd_accept;
+mod negative_throttle_accept;
 mod nginx_cascade;
 mod no_capabilities;
+mod nothing_left_behind;
+mod oom_after_load;
+mod oom_elsewhere;
+mod oom_global;
+mod oom_kill;
+mod overflow_effects;
+mod packet_loss;
+mod phases;
 mod port_collision;
 mod port_exhaustion;
 mod syn_queue;
+mod time_wait;
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -62,20 +84,58 @@ pub const ALL: &[Scenario] = &[
     elsewhere::SCENARIO,
     healthy_steady::SCENARIO,
     healthy_decoys::SCENARIO,
+    phases::RAMP,
+    phases::STEP,
+    phases::SPIKE,
     cgroups_apart::SCENARIO,
     exit_status::SCENARIO,
     ctrl_c::SCENARIO,
     no_capabilities::CLEAR,
     no_capabilities::HIT,
     determinism::SCENARIO,
+    oom_kill::SCENARIO,
+    oom_after_load::SCENARIO,
+    oom_elsewhere::SCENARIO,
+    oom_global::SCENARIO,
+    cpu_throttling::SCENARIO,
+    cascade_throttle_accept::SCENARIO,
+    negative_throttle_accept::SCENARIO,
+    background_throttling::SCENARIO,
+    memory_pressure_harmless::SCENARIO,
+    healthy_connections::SCENARIO,
+    healthy_churn::SCENARIO,
+    container_id::SCENARIO,
+    nothing_left_behind::SCENARIO,
+    lab_killed::SCENARIO,
+    conntrack::FULL,
+    conntrack::UNRELATED,
+    packet_loss::LOSS,
+    packet_loss::TRICKLE,
+    connection_resets::SERVICE,
+    connection_resets::CLIENTS,
+    connection_refused::REFUSED,
+    connection_refused::FROM_ELSEWHERE,
+    connection_refused::FALLBACK,
+    connect_timeout::TIMEOUT,
+    connect_timeout::CASCADE,
+    connect_timeout::IMPATIENT,
+    time_wait::OVERFLOW,
+    time_wait::CHURN,
+    time_wait::PORTS,
+    overflow_effects::RETRANSMITS,
+    overflow_effects::ABORT,
 ];
 
 /// Port of the service under test.
 const PORT: u16 = 8080;
 /// How long nothing may move before a fault counts as over.
 const QUIET: Duration = Duration::from_millis(200);
+/// The same where something is sent again after at most half a second.
+const REST: Duration = Duration::from_millis(600);
 /// How long a state is held that has to be seen by counters that are read ten times a second.
 const PLATEAU: Duration = Duration::from_millis(600);
+/// What counts as eighty per cent of a limit.
+const EIGHTY_PER_CENT: RangeInclusive<f64> = 0.75..=0.85;
 /// Overflows that make a fault beyond doubt.
 const PLENTY: u64 = 200;
 
@@ -87,6 +147,34 @@ const ACCEPT_QUEUE_OVERFLOW: Expect = Expect {
 
 const FD_SATURATION: Expect =
     Expect { fault_line: "fd_saturation", role: "target", deciding: &["descriptor_limit"] };
+
+const CONNTRACK_FULL: Expect =
+    Expect { fault_line: "conntrack_full", role: "path", deciding: &["conntrack_drop"] };
+
+const PACKET_LOSS: Expect = Expect {
+    fault_line: "packet_loss",
+    role: "target",
+    deciding: &["retransmit_fast", "retransmit_timeout", "segments_retransmitted"],
+};
+
+const CONNECTION_RESETS: Expect =
+    Expect { fault_line: "connection_resets", role: "target", deciding: &["reset_sent"] };
+
+const CONNECTION_REFUSED: Expect =
+    Expect { fault_line: "connection_refused", role: "path", deciding: &["connect_refused"] };
+
+const CONNECT_TIMEOUT: Expect = Expect {
+    fault_line: "connect_timeout",
+    role: "path",
+    deciding: &["connect_abandoned", "connect_timed_out"],
+};
+
+const TIME_WAIT_OVERFLOW: Expect =
+    Expect { fault_line: "time_wait_overflow", role: "path", deciding: &["time_wait_overflow"] };
+
+/// Together they are what the kernel counts as segments that were sent again.
+const RETRANSMITS: &[&str] =
+    &["retransmit_syn", "retransmit_syn_ack", "retransmit_fast", "retransmit_timeout", "retransmit_probe"];
 
 /// A service that accepts a hundred connections a second and has room for nine to wait.
 fn slow_service() -> Serve {
@@ -124,13 +212,13 @@ fn overflow_truth(service: &Service, labels: &Labels) -> Result<Truth> {
 }
 
 fn overflow_at(place: Place, labels: &Labels) -> Result<Truth> {
-    let kernel = Some(labels.count(Counter::ListenOverflows));
+    let overflows = |signals| Count::of(signals).kernel(Counter::ListenOverflows, labels);
     Ok(Truth {
         onset: labels.onset(Counter::ListenOverflows).context("no accept queue overflowed")?,
         place,
         counts: vec![
-            Count { signals: &["accept_overflow_syn", "accept_overflow_ack"], kernel, app: None },
-            Count { signals: &["listen_overflow"], kernel, app: None },
+            overflows(&["accept_overflow_syn", "accept_overflow_ack"]),
+            overflows(&["listen_overflow"]),
         ],
     })
 }
@@ -145,7 +233,7 @@ fn descriptor_truth(pid: u32, tally: &Tally) -> Result<Truth> {
     Ok(Truth {
         onset: refused.first,
         place: Place { pid: Some(pid), ..Place::default() },
-        counts: vec![Count { signals: &["descriptor_limit"], kernel: None, app: Some(refused.count) }],
+        counts: vec![Count::of(&["descriptor_limit"]).app(refused.count)],
     })
 }
 
@@ -158,7 +246,7 @@ fn errno_truth(
 ) -> Result<Truth> {
     let refused = finished.tally.errno(errno).with_context(|| format!("errno {errno} was not provoked"))?;
     let onset: Bracket = refused.first;
-    Ok(Truth { onset, place, counts: vec![Count { signals, kernel: None, app: Some(refused.count) }] })
+    Ok(Truth { onset, place, counts: vec![Count::of(signals).app(refused.count)] })
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl Nginx {
         Ok(Truth {
             onset: onset.with_context(|| format!("nginx does not complain of {EMFILE:?}"))?,
             place: Place { pid: Some(self.worker), comm: Some("nginx".to_owned()), ..Place::default() },
-            counts: vec![Count { signals: &["descriptor_limit"], kernel: None, app: Some(refused) }],
+            counts: vec![Count::of(&["descriptor_limit"]).app(refused)],
         })
     }
 }

@@ -25,7 +25,7 @@ pub const BIND: Scenario = Scenario {
     play: bind,
 };
 
-const BY_CONNECT: Expect =
+pub const BY_CONNECT: Expect =
     Expect { fault_line: "port_exhaustion", role: "generator", deciding: &["port_search_failed"] };
 const BY_BIND: Expect =
     Expect { fault_line: "port_exhaustion", role: "generator", deciding: &["bind_exhausted"] };

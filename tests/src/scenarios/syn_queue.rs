@@ -38,11 +38,7 @@ fn drops(stage: &Stage) -> Result<Ending> {
     let truth = Truth {
         onset: labels.onset(Counter::ReqQFullDrop).context("no SYN queue overflowed")?,
         place: listener(&service),
-        counts: vec![Count {
-            signals: &["syn_queue_drop"],
-            kernel: Some(labels.count(Counter::ReqQFullDrop)),
-            app: None,
-        }],
+        counts: vec![Count::of(&["syn_queue_drop"]).kernel(Counter::ReqQFullDrop, &labels)],
     };
     ensure!(labels.count(Counter::ReqQFullDoCookies) == 0, "cookies were sent, though they are off");
     SYN_QUEUE_OVERFLOW.check_first(&truth, &finished)

@@ -22,14 +22,14 @@ type Lint = fn(&Tree) -> Result<Outcome>;
 
 /// Runs `cargo xtask lint`.
 pub fn run(tree: &Tree) -> Result<ExitCode> {
-    let mut tally = Tally::new(ExpectedSkips::read(tree)?);
+    let tally = Tally::new(ExpectedSkips::read(tree)?);
     stage("set-up", || setup::building(tree))?;
-    stage("lint", || all(tree, &mut tally))?;
+    stage("lint", || all(tree, &tally))?;
     Ok(tally.close())
 }
 
 /// Runs all lints, the quick ones first.
-pub fn all(tree: &Tree, tally: &mut Tally) -> Result<()> {
+pub fn all(tree: &Tree, tally: &Tally) -> Result<()> {
     let lints: [(&str, Lint); 6] = [
         ("format", format),
         ("purity", purity),

@@ -1,6 +1,6 @@
 //! One hit: its subject in words, evidence, usage, load and sentence.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 use observer_common::Signal;
 
@@ -10,10 +10,10 @@ use crate::core::{
     frame::Resource,
     ledger::{Bracket, Series, Usage},
     lines::{Case, FaultLine, LINES},
-    scope::{Scope, container_id},
+    scope::{Scope, container_id, is_below},
     subject::{Role, Subject},
     time::rfc3339,
-    verdict::{Evidence, Hit, HitSubject, HitUsage, Phase, Spell},
+    verdict::{Evidence, Hit, HitSubject, HitUsage, LogEntry, Phase, Spell},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -40,6 +40,8 @@ pub(super) fn hit(
         arrived_per_s,
         accepted_per_s,
         inferred: watch.inferred,
+        subject: &watch.subject,
+        ledger: &engine.ledger,
     };
     Hit {
         fault_line: line.id().to_owned(),
@@ -60,6 +62,7 @@ pub(super) fn hit(
         subject: place,
         spells: spells(engine, watch, start_ns),
         evidence,
+        log: log(engine, line, start_ns),
         usage,
         confidence: None,
         explained_by: None,
@@ -159,18 +162,44 @@ fn evidence(
             let series = series(engine, signal, &watch.subject)?;
             // An inferred failure has no count of its own.
             (series.in_run > 0 && !(watch.inferred && watch.subject.listener.is_none()))
-                .then(|| entry(engine, signal, series, at, start_ns))
+                .then(|| entry(engine, signal, &series, at, start_ns))
         })
         .collect()
 }
 
-/// The counts at the subject itself; the kernel's own total of the namespace where there is none.
-fn series<'a>(engine: &'a Engine, signal: Signal, subject: &Subject) -> Option<&'a Series> {
-    let of = |subject: Subject| engine.ledger.series.get(&(signal, subject));
-    of(subject.clone()).or_else(|| match signal {
-        Signal::ListenOverflow => of(Subject::namespace(subject.netns?)),
-        _ => None,
-    })
+/// The counts at the subject itself; where there are none, what belongs to it all the same.
+fn series<'a>(engine: &'a Engine, signal: Signal, subject: &Subject) -> Option<Cow<'a, Series>> {
+    let ledger = &engine.ledger;
+    let of = |subject: Subject| ledger.series.get(&(signal, subject)).map(Cow::Borrowed);
+    let netns = subject.netns;
+    match signal {
+        // A namespace as a whole: everything in it.
+        _ if *subject == Subject::namespace(netns.unwrap_or(0)) => {
+            ledger.total_in(signal, netns?).map(Cow::Owned)
+        }
+        // The kernel's own totals are of the namespace.
+        Signal::ListenOverflow | Signal::SegmentsSent | Signal::PacketDropped => {
+            of(subject.clone()).or_else(|| of(Subject::namespace(netns?)))
+        }
+        // What is refused here is refused where the destination is.
+        Signal::SynRefused => {
+            of(subject.clone()).or_else(|| of(Subject::listener(netns?, subject.destination?)))
+        }
+        _ => of(subject.clone()),
+    }
+}
+
+/// As many lines of the kernel's log as a person reads.
+const LOG_LINES: usize = 3;
+
+/// What the kernel's log said of a line since the run began.
+fn log(engine: &Engine, line: &dyn FaultLine, start_ns: u64) -> Vec<LogEntry> {
+    let of_line = engine.ledger.log.iter().filter(|entry| Some(entry.about) == line.log_topic());
+    of_line
+        .filter(|entry| entry.at_ns >= start_ns)
+        .take(LOG_LINES)
+        .map(|entry| LogEntry { at_s: seconds(start_ns, entry.at_ns), text: entry.text.clone() })
+        .collect()
 }
 
 fn entry(engine: &Engine, signal: Signal, series: &Series, at: Bracket, start_ns: u64) -> Evidence {
@@ -185,6 +214,7 @@ fn entry(engine: &Engine, signal: Signal, series: &Series, at: Bracket, start_ns
         last_s: series.last_ns.map(|at_ns| seconds(start_ns, at_ns)),
         rate_per_s: (lasted_s > 0.0).then(|| round(series.in_run as f64 / lasted_s)),
         baseline_per_s: (pre_roll_s > 0.0).then(|| round(series.in_pre_roll as f64 / pre_roll_s)),
+        reasons: (!series.reasons.is_empty()).then(|| series.reasons.clone()),
     }
 }
 
@@ -228,9 +258,33 @@ fn sampled<'a>(engine: &'a Engine, resource: Resource, subject: &Subject) -> Opt
             })
             .map(|(_, usage)| usage)
             .max_by_key(|usage| usage.peak.used),
+        Resource::Memory => above(engine, subject)
+            .filter_map(|at| usages.get(&(resource, at)))
+            .filter(|usage| usage.peak.limit.is_some())
+            .max_by_key(|usage| {
+                usage.peak.limit.map(|limit| u128::from(usage.peak.used) * 10_000 / u128::from(limit.max(1)))
+            }),
+        Resource::Conntrack | Resource::TimeWait => {
+            usages.get(&(resource, Subject::namespace(subject.netns?)))
+        }
         Resource::Descriptors if subject.pid.is_none() => usages.get(&(Resource::FileTable, Subject::HOST)),
         _ => usages.get(&(resource, subject.clone())),
     }
+}
+
+/// A cgroup and those above it, whose limits hold for it as well.
+fn above<'a>(engine: &'a Engine, subject: &'a Subject) -> impl Iterator<Item = Subject> + 'a {
+    let path = |id: u64| engine.ledger.cgroup_paths.get(&(subject.controller, id));
+    let own = subject.cgroup.and_then(path);
+    let of_controller =
+        engine.ledger.cgroup_paths.iter().filter(|((controller, _), _)| *controller == subject.controller);
+    let is_above = move |path: &str| own.is_some_and(|own| is_below(own, path));
+    let ancestors = of_controller.filter(move |(_, path)| is_above(path)).map(|((_, id), _)| *id);
+    subject.cgroup.into_iter().chain(ancestors).map(|id| Subject {
+        cgroup: Some(id),
+        controller: subject.controller,
+        ..Subject::HOST
+    })
 }
 
 /// With four digits, which is more than any of these means.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
+mod causes;
+
 use super::*;
 use crate::core::{
     frame::{Fact, Resource, SignalSample, Target, UsageSample},
@@ -44,6 +46,7 @@ impl Story {
             observer_version: "0".into(),
             host: "host".into(),
             kernel: "kernel".into(),
+            netns: None,
             command: vec!["load".into()],
             targets,
             ignore: Vec::new(),
@@ -375,15 +378,27 @@ fn what_another_namespace_suffers_is_elsewhere() {
 #[test]
 fn a_target_in_another_namespace_is_known_by_the_address_at_which_it_accepts() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
-    let wildcard = SocketAddr::from(([0, 0, 0, 0], 80));
+    let (wildcard, routed) = (SocketAddr::from(([0, 0, 0, 0], 80)), SocketAddr::from(([10, 0, 0, 1], 80)));
+    let to = Subject { netns: Some(NETNS), destination: Some(routed), ..Subject::HOST };
+    story.counted(Signal::ConnectAttempt, to, 100);
     story.used(Resource::AcceptQueue, Subject::listener(OTHER_NETNS, wildcard), 0, 16);
-    story.frame.usages.retain(|usage| usage.subject.listener == Some(wildcard));
-    story.engine.ledger.listeners.remove(&(OTHER_NETNS, address(80)));
-    story.counted(Signal::ConnectionAccepted, Subject::listener(OTHER_NETNS, address(80)), 9);
+    story.counted(Signal::ConnectionAccepted, Subject::listener(OTHER_NETNS, routed), 9);
     story.step();
     story.counted(Signal::AcceptOverflowSyn, Subject::listener(OTHER_NETNS, wildcard), 40);
     story.step();
     assert_eq!(lines(&story.end().verdict().hits), ["accept_queue_overflow"]);
+}
+
+/// The same, at a loopback address: that is another listener altogether.
+#[test]
+fn a_loopback_address_never_leaves_its_namespace() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    story.counted(Signal::ConnectionAccepted, Subject::listener(OTHER_NETNS, address(80)), 9);
+    story.step();
+    story.counted(Signal::AcceptOverflowSyn, Subject::listener(OTHER_NETNS, address(80)), 40);
+    story.step();
+    let verdict = story.end().verdict();
+    assert_eq!((lines(&verdict.hits).len(), lines(&verdict.elsewhere).len()), (0, 1));
 }
 
 proptest! {

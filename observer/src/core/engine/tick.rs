@@ -1,49 +1,11 @@
-//! One tick, summed up: what arrived and what failed, per subject.
-
-use std::collections::BTreeMap;
-
-use observer_common::Signal;
+//! One tick, summed up: what failed, per line and subject.
 
 use crate::core::{
     detect::Policy,
     frame::Tier,
     ledger::{Bracket, Increment},
     lines::Failure,
-    subject::Subject,
 };
-
-/// Connections that arrived in a tick, per listener and per namespace.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    pub(super) syns: BTreeMap<Subject, u64>,
-    accepted: BTreeMap<Subject, u64>,
-}
-
-impl Arrivals {
-    pub(super) fn of(increments: &[Increment]) -> Self {
-        let mut arrivals = Self::default();
-        for increment in increments {
-            let map = match increment.signal {
-                Signal::SynArrival => &mut arrivals.syns,
-                Signal::ConnectionAccepted => &mut arrivals.accepted,
-                _ => continue,
-            };
-            *map.entry(increment.subject.clone()).or_default() += increment.events;
-        }
-        arrivals
-    }
-
-    pub(super) fn at(&self, subject: &Subject) -> u64 {
-        let or_accepted = || self.accepted.get(subject).copied();
-        self.syns.get(subject).copied().or_else(or_accepted).unwrap_or(0)
-    }
-
-    pub(super) fn add_to(&self, sums: &mut BTreeMap<Subject, u64>) {
-        for subject in self.syns.keys().chain(self.accepted.keys().filter(|at| !self.syns.contains_key(at))) {
-            *sums.entry(subject.clone()).or_default() += self.at(subject);
-        }
-    }
-}
 
 /// The failures of one line at one subject in one tick.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +14,8 @@ pub(super) struct Occurrence {
     pub(super) tier: Tier,
     pub(super) inferred: bool,
     pub(super) events: u64,
+    /// Of them, those that count in full however many come at once.
+    pub(super) uncapped: u64,
     pub(super) first: Bracket,
     pub(super) last_ns: u64,
 }
@@ -63,6 +27,7 @@ impl Occurrence {
             tier: increment.tier,
             inferred,
             events: increment.events,
+            uncapped: if failure.in_full { increment.events } else { 0 },
             first: increment.first,
             last_ns: increment.last_ns,
         }
@@ -71,11 +36,12 @@ impl Occurrence {
     /// Adds what another signal or cell counted. What is inferred may be the same failures that a probe
     /// has seen in part: the larger count holds then.
     pub(super) fn join(&mut self, other: &Self) {
-        self.events = if self.inferred == other.inferred {
-            self.events + other.events
+        if self.inferred == other.inferred {
+            (self.events, self.uncapped) = (self.events + other.events, self.uncapped + other.uncapped);
         } else {
-            self.events.max(other.events)
-        };
+            self.events = self.events.max(other.events);
+            self.uncapped = self.uncapped.max(other.uncapped);
+        }
         if other.first.hi_ns < self.first.hi_ns {
             (self.first, self.tier) = (other.first, other.tier);
         }

@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number, port_filter};
+use super::{Case, Exposure, Failure, FaultLine, in_namespace, number, port_filter};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -57,12 +57,20 @@ impl FaultLine for AcceptQueueOverflow {
         &[Signal::ListenDrop, Signal::SynArrival, Signal::AcceptEnqueued, Signal::ConnectionAccepted]
     }
 
+    fn exposure(&self) -> Exposure {
+        Exposure::Connections
+    }
+
     fn resource(&self) -> Option<Resource> {
         Some(Resource::AcceptQueue)
     }
 
     fn caused_by(&self) -> &'static [Edge] {
-        &[Edge { cause: "fd_saturation", mechanism: Mechanism::AcceptStalled, max_lag_ns: 60_000_000_000 }]
+        const LAG_NS: u64 = 60_000_000_000;
+        &[
+            Edge { cause: "fd_saturation", mechanism: Mechanism::AcceptStalled, max_lag_ns: LAG_NS },
+            Edge { cause: "cpu_throttling", mechanism: Mechanism::ServiceThrottled, max_lag_ns: LAG_NS },
+        ]
     }
 
     fn because(&self, case: &Case) -> String {

@@ -7,7 +7,8 @@ use observer_common::Signal;
 
 use super::{Case, Failure, FaultLine, number};
 use crate::core::{
-    frame::Resource,
+    frame::{Resource, Tier},
+    ledger::{Increment, Ledger},
     verdict::{HitSubject, HitUsage, Kind},
 };
 
@@ -44,6 +45,16 @@ impl FaultLine for FdSaturation {
         const FAILURES: &[Failure] =
             &[Failure::terminal(Signal::DescriptorLimit), Failure::terminal(Signal::FileTableFull)];
         FAILURES
+    }
+
+    /// EMFILE also comes from other limits (inotify instances): the system-call hook cannot tell, so the
+    /// process has to be near its descriptor limit. The allocation hook knows.
+    fn is_failure(&self, ledger: &Ledger, increment: &Increment) -> bool {
+        if increment.signal != Signal::DescriptorLimit || increment.tier != Tier::Tracepoint {
+            return true;
+        }
+        let usage = ledger.usages.get(&(Resource::Descriptors, increment.subject.clone()));
+        usage.is_some_and(|usage| usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9))
     }
 
     fn resource(&self) -> Option<Resource> {

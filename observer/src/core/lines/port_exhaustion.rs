@@ -9,6 +9,7 @@ use observer_common::Signal;
 use super::{Case, Failure, FaultLine, in_namespace, number};
 use crate::core::{
     frame::Resource,
+    subject::Subject,
     verdict::{HitSubject, HitUsage, Kind},
 };
 
@@ -50,7 +51,7 @@ impl FaultLine for PortExhaustion {
     }
 
     fn context(&self) -> &'static [Signal] {
-        &[Signal::ConnectAttempt, Signal::ConnectionOpened]
+        &[Signal::ConnectAttempt, Signal::ConnectionOpened, Signal::TimeWaitEntered]
     }
 
     fn resource(&self) -> Option<Resource> {
@@ -64,9 +65,10 @@ impl FaultLine for PortExhaustion {
         };
         match case.place.destination {
             Some(destination) => format!(
-                "{} had no local port left towards {destination}{range}: {} connects failed with EADDRNOTAVAIL",
+                "{} had no local port left towards {destination}{range}: {} connects failed with EADDRNOTAVAIL{}",
                 case.who(),
-                number(case.count(Signal::PortSearchFailed) as f64)
+                number(case.count(Signal::PortSearchFailed) as f64),
+                churn(case).unwrap_or_default()
             ),
             None => format!(
                 "{} found no free port to bind{range}: {} binds to port 0 failed with EADDRINUSE",
@@ -102,4 +104,14 @@ impl FaultLine for PortExhaustion {
             "connect from more source addresses, or to more destination addresses or ports: the limit is per pair".into(),
         ]
     }
+}
+
+/// How many of the ports are merely waiting for their time to pass.
+fn churn(case: &Case) -> Option<String> {
+    let Subject { netns, destination, .. } = *case.subject;
+    let of_destination = case.ledger.usages.iter().filter(|((resource, at), _)| {
+        *resource == Resource::TimeWaitPorts && at.netns == netns && at.destination == destination
+    });
+    let waiting = of_destination.map(|(_, usage)| usage.peak.used).max().filter(|waiting| *waiting > 0)?;
+    Some(format!("; {} of the ports were in TIME_WAIT", number(waiting as f64)))
 }

@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number, port_filter};
+use super::{Case, Exposure, Failure, FaultLine, in_namespace, number, port_filter};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -54,6 +54,10 @@ impl FaultLine for SynQueueOverflow {
 
     fn context(&self) -> &'static [Signal] {
         &[Signal::SynCookie, Signal::ListenDrop, Signal::SynArrival]
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Connections
     }
 
     fn resource(&self) -> Option<Resource> {

@@ -26,6 +26,7 @@ fn header() -> RunHeader {
         observer_version: "0.1.0".into(),
         host: "api-1".into(),
         kernel: "6.12.0".into(),
+        netns: Some(4_026_531_840),
         command: vec!["wrk".into(), "-c".into(), "400".into()],
         targets: vec![Target::Port(8080), Target::Pid(4711), Target::Cgroup("/nginx".into())],
         ignore: vec!["packet_loss".into()],

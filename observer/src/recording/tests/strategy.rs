@@ -221,7 +221,7 @@ pub(super) fn header() -> impl Strategy<Value = RunHeader> {
     let coverage = (select(Signal::ALL), tier(), text(), option::of(text())).prop_map(
         |(signal, tier, source, why_degraded)| SignalCoverage { signal, tier, source, why_degraded },
     );
-    let names = (text(), text(), text(), text());
+    let names = (text(), text(), text(), text(), option::of(any::<u32>()));
     let lists = (
         vec(text(), 0..4),
         vec(target, 0..4),
@@ -230,16 +230,8 @@ pub(super) fn header() -> impl Strategy<Value = RunHeader> {
         vec(coverage, 0..4),
     );
     (names, lists).prop_map(
-        |((id, observer_version, host, kernel), (command, targets, ignore, plan, coverage))| RunHeader {
-            id,
-            observer_version,
-            host,
-            kernel,
-            command,
-            targets,
-            ignore,
-            plan,
-            coverage,
+        |((id, observer_version, host, kernel, netns), (command, targets, ignore, plan, coverage))| {
+            RunHeader { id, observer_version, host, kernel, netns, command, targets, ignore, plan, coverage }
         },
     )
 }

@@ -120,6 +120,7 @@ fn evidence(blocks: &mut Vec<Block>, hit: &Hit) {
     let mut points = vec![sentence::place_in_full(&hit.subject)];
     points.extend(hit.usage.as_ref().map(sentence::usage));
     points.extend(sentence::spells(&hit.spells));
+    points.extend(hit.log.iter().map(sentence::log));
     blocks.push(Block::List(points));
     let columns = vec![
         left("signal"),
@@ -128,6 +129,7 @@ fn evidence(blocks: &mut Vec<Block>, hit: &Hit) {
         right("last"),
         right("rate"),
         right("rate before"),
+        left("why"),
     ];
     let rate = |per_s: f64| format!("{}/s", decimal(per_s));
     let row = |it: &crate::core::verdict::Evidence| {
@@ -138,6 +140,7 @@ fn evidence(blocks: &mut Vec<Block>, hit: &Hit) {
             it.last_s.map(instant).unwrap_or_default(),
             it.rate_per_s.map(rate).unwrap_or_default(),
             it.baseline_per_s.map(rate).unwrap_or_default(),
+            it.reasons.as_ref().map(sentence::reasons).unwrap_or_default(),
         ]
     };
     table(blocks, columns, hit.evidence.iter().map(row).collect());
@@ -157,8 +160,8 @@ fn headroom(blocks: &mut Vec<Block>, verdict: &Verdict) {
             vec![
                 sentence::words(&it.resource),
                 sentence::place(&it.subject),
-                count(it.peak_used),
-                sentence::limit(it.limit),
+                sentence::amount(&it.resource, it.peak_used),
+                sentence::limit(&it.resource, it.limit),
                 percent(it.ratio),
                 it.forecast_s.map(duration).unwrap_or_default(),
             ]

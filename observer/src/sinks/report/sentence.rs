@@ -1,7 +1,12 @@
 //! The wording of a report, once for every format.
 
-use super::numbers::{count, decimal, duration, percent};
-use crate::core::verdict::{Headroom, Hit, HitSubject, HitUsage, Link, Load, Spell, Verdict};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::numbers::{bytes, count, decimal, duration, instant, percent};
+use crate::core::{
+    frame::Resource,
+    verdict::{Headroom, Hit, HitSubject, HitUsage, Link, Load, LogEntry, Spell, Verdict},
+};
 
 /// An interval narrower than this is not worth a word: it is how exactly probes know.
 const EXACT_S: f64 = 0.001;
@@ -38,7 +43,7 @@ pub(super) fn inconclusive(verdict: &Verdict) -> String {
 /// What came closest to its limit: `the accept queue of 0.0.0.0:8080 at 61 % (78 of 128)`.
 fn use_of(headroom: &Headroom) -> String {
     let Headroom { resource, subject, peak_used, limit, ratio, .. } = headroom;
-    let (used, limit) = (count(*peak_used), self::limit(*limit));
+    let (used, limit) = (amount(resource, *peak_used), self::limit(resource, *limit));
     format!("the {} of {} at {} ({used} of {limit})", words(resource), place(subject), percent(*ratio))
 }
 
@@ -133,10 +138,29 @@ pub(super) fn place(subject: &HitSubject) -> String {
     }
 }
 
+/// So much of a resource.
+pub(super) fn amount(resource: &str, used: u64) -> String {
+    if resource == Resource::Memory.name() { bytes(used) } else { count(used) }
+}
+
 /// A limit; some are so high that they say only that there is none.
-pub(super) fn limit(limit: u64) -> String {
+pub(super) fn limit(resource: &str, limit: u64) -> String {
     const NONE: u64 = 1 << 62;
-    if limit >= NONE { "no limit".to_owned() } else { count(limit) }
+    if limit >= NONE { "no limit".to_owned() } else { amount(resource, limit) }
+}
+
+/// A line of the kernel's log.
+pub(super) fn log(entry: &LogEntry) -> String {
+    format!("The kernel's log at {}: {}", instant(entry.at_s), entry.text)
+}
+
+/// The kernel's reasons, the most frequent first: `TCP_ABORT_ON_CLOSE 40, TCP_STATE 2`.
+pub(super) fn reasons(reasons: &BTreeMap<String, u64>) -> String {
+    let mut sorted: Vec<_> = reasons.iter().collect();
+    sorted.sort_by_key(|(name, times)| (Reverse(**times), name.as_str()));
+    let words: Vec<String> =
+        sorted.iter().map(|(name, times)| format!("{name} {}", count(**times))).collect();
+    words.join(", ")
 }
 
 /// Everything known about where, for the one hit that matters most.
@@ -159,13 +183,13 @@ pub(super) fn place_in_full(subject: &HitSubject) -> String {
 /// What ran out, of how much, and who set that.
 pub(super) fn usage(usage: &HitUsage) -> String {
     let HitUsage { resource, used, limit, peak_ratio, limit_set_by } = usage;
-    let of = limit.map_or(String::new(), |limit| format!(" of {}", self::limit(limit)));
+    let of = limit.map_or(String::new(), |limit| format!(" of {}", self::limit(resource, limit)));
     let ratio = peak_ratio.map_or(String::new(), |ratio| format!(" ({})", percent(ratio)));
     let set_by = limit_set_by.as_ref().map_or(String::new(), |by| {
         let article = if by.ends_with("argument") { "the " } else { "" };
         format!("; the limit is set by {article}{by}")
     });
-    format!("Peak use of {}: {}{of}{ratio}{set_by}.", words(resource), count(*used))
+    format!("Peak use of {}: {}{of}{ratio}{set_by}.", words(resource), amount(resource, *used))
 }
 
 /// When it was active.

@@ -57,6 +57,7 @@ fn a_listener_is_read_with_its_drops_and_cgroup() {
     assert_eq!(outcome, Ok(Progress::Done));
     let entry = entries.first().expect("one listener");
     assert_eq!(entry.own, "127.0.0.1:8080".parse().expect("address"));
+    assert_eq!(entry.state, states::LISTEN);
     assert_eq!((entry.queued, entry.backlog, entry.inode), (3, 128, 4242));
     assert_eq!((entry.cookie, entry.drops, entry.cgroup), (7 | 1 << 32, Some(108), Some(77)));
 }

@@ -4,6 +4,7 @@ fn entry(address: &str, cookie: u64, queued: u32, backlog: u32, drops: u32) -> E
     Entry {
         own: address.parse().expect("an address"),
         remote: "0.0.0.0:0".parse().expect("an address"),
+        state: states::LISTEN,
         cookie,
         queued,
         backlog,

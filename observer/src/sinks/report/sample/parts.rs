@@ -7,11 +7,15 @@ use crate::core::{
     frame::PhaseSource,
     subject::Role,
     time::rfc3339,
-    verdict::{Evidence, Headroom, Hit, HitSubject, HitUsage, Kind, Load, Note, Phase, Spell},
+    verdict::{Evidence, Headroom, Hit, HitSubject, HitUsage, Kind, Load, LogEntry, Note, Phase, Spell},
 };
 
 pub(super) fn descriptors() -> Hit {
     Hit {
+        log: vec![LogEntry {
+            at_s: 4.3,
+            text: "TCP: request_sock_TCP: Possible SYN flooding on port 8080".into(),
+        }],
         fault_line: "fd_saturation".into(),
         onset_s: 4.213,
         onset_lo_s: 4.213,
@@ -20,6 +24,7 @@ pub(super) fn descriptors() -> Hit {
         subject: nginx(),
         spells: vec![Spell { onset_s: 4.213, end_s: Some(57.9), count: 48_211 }],
         evidence: vec![Evidence {
+            reasons: None,
             signal: Signal::DescriptorLimit,
             count: 48_211,
             first_s: Some(4.213),
@@ -50,6 +55,7 @@ pub(super) fn descriptors() -> Hit {
 
 pub(super) fn overflow() -> Hit {
     Hit {
+        log: Vec::new(),
         fault_line: "accept_queue_overflow".into(),
         role: Role::Target,
         onset_s: 5.053,
@@ -66,6 +72,7 @@ pub(super) fn overflow() -> Hit {
         ],
         evidence: vec![
             Evidence {
+            reasons: Some([("TCP_ABORT_ON_CLOSE".to_owned(), 40), ("TCP_STATE".to_owned(), 2)].into()),
                 signal: Signal::AcceptOverflowSyn,
                 count: 30_100,
                 first_s: Some(5.0531),
@@ -74,6 +81,7 @@ pub(super) fn overflow() -> Hit {
                 baseline_per_s: Some(0.0),
             },
             Evidence {
+            reasons: None,
                 signal: Signal::AcceptOverflowAck,
                 count: 1_019,
                 first_s: Some(5.061),

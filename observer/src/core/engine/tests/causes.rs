@@ -1,0 +1,176 @@
+//! Pressure, symptoms and kills: what is a fault, and what explains what.
+
+use std::net::SocketAddr;
+
+use observer_common::Signal;
+
+use super::{NETNS, Story, address, lines, listener};
+use crate::core::{
+    frame::{Fact, Tier},
+    subject::{Controller, Role, Subject},
+};
+
+fn destination(port: u16) -> Subject {
+    Subject { netns: Some(NETNS), destination: Some(address(port)), ..Subject::HOST }
+}
+
+const CPU: Subject = Subject { cgroup: Some(5), controller: Some(Controller::Cpu), ..Subject::HOST };
+
+/// A service of cgroup `/web` that is stopped in `throttled` of 10 periods a second for `seconds`, whose
+/// queue overflows from the second one on.
+fn throttled_service(story: &mut Story, before: u64, throttled: u64, seconds: u64) {
+    story.owns(17, NETNS, 80);
+    let facts = [
+        Fact::CgroupPath { id: 5, controller: CPU.controller, path: "/web".into() },
+        Fact::ProcessCgroup { pid: 17, controller: Controller::Cpu, cgroup: 5 },
+    ];
+    story.frame.facts.extend(facts);
+    let (mut periods, mut stopped) = (before * 10, before);
+    for second in 0..seconds {
+        for tick in 0..10 {
+            periods += 1;
+            stopped += u64::from(tick < throttled);
+            story.counted(Signal::CpuPeriods, CPU, periods);
+            story.counted(Signal::CpuThrottledPeriods, CPU, stopped);
+            story.counted(Signal::CpuThrottledTime, CPU, stopped * 90_000);
+            story.counted(Signal::ConnectionAccepted, listener(80), 100 + second * 50 + tick * 5);
+            story.counted(Signal::SynArrival, listener(80), 1_000 + second * 300 + tick * 30);
+            if second >= 2 {
+                story.counted(Signal::AcceptOverflowSyn, listener(80), (second - 2) * 300 + tick * 30 + 30);
+            }
+            story.step();
+        }
+    }
+}
+
+#[test]
+fn throttling_explains_the_overflow_of_a_service_that_stood_still() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    throttled_service(&mut story, 0, 9, 5);
+    let verdict = story.end().verdict();
+    let first = verdict.first.expect("a first");
+    assert_eq!((first.fault_line.as_str(), first.role), ("cpu_throttling", Role::Target));
+    assert_eq!(verdict.chain.len(), 1, "{:?}", verdict.chain);
+}
+
+#[test]
+fn what_a_probe_counts_is_not_counted_again_by_its_counter() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    for periods in 1..=20 {
+        story.counted(Signal::CpuPeriods, CPU, periods);
+        story.counted(Signal::CpuThrottledPeriods, CPU, periods);
+        // The counter lags behind, and counts the same.
+        let mut again = story.frame.signals.clone();
+        for sample in &mut again {
+            (sample.tier, sample.first_ns, sample.last_ns) = (Tier::Counter, None, None);
+            sample.count -= 1;
+        }
+        story.frame.signals.extend(again);
+        story.step();
+    }
+    assert_eq!(story.engine.ledger.in_run(Signal::CpuThrottledPeriods, &CPU), Some(20));
+}
+
+#[test]
+fn a_little_throttling_explains_nothing() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    throttled_service(&mut story, 0, 2, 5);
+    let verdict = story.end().verdict();
+    assert_eq!(lines(&verdict.hits), ["accept_queue_overflow"]);
+    assert!(verdict.chain.is_empty());
+}
+
+#[test]
+fn pressure_that_explains_nothing_comes_after_a_refusal() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    throttled_service(&mut story, 0, 9, 2);
+    story.counted(Signal::ConntrackDrop, Subject::namespace(NETNS), 1);
+    story.step();
+    let verdict = story.end().verdict();
+    assert_eq!(verdict.first.expect("a first").fault_line, "conntrack_full");
+    assert!(verdict.hits.iter().any(|hit| hit.fault_line == "cpu_throttling"));
+}
+
+#[test]
+fn a_kill_after_the_load_is_found_and_a_drop_after_it_is_not() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    story.end();
+    for _ in 0..20 {
+        story.step();
+    }
+    let memory = Subject { controller: Some(Controller::Memory), ..CPU };
+    story.owns(17, NETNS, 80);
+    story.counted(Signal::OomKill, Subject { pid: Some(17), ..memory }, 1);
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 400);
+    story.step();
+    let verdict = story.verdict();
+    assert_eq!(lines(&verdict.hits), ["oom_kill"]);
+    assert_eq!(verdict.hits[0].phase.as_deref(), Some("recovery"));
+}
+
+#[test]
+fn a_refused_address_beside_one_of_the_other_family_is_no_fault() {
+    let refused = |opened_at: Option<SocketAddr>| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        let v6 = Subject { destination: Some("[::1]:80".parse().expect("an address")), ..destination(80) };
+        story.counted(Signal::ConnectAttempt, v6.clone(), 50);
+        story.counted(Signal::ConnectRefused, v6, 50);
+        if let Some(at) = opened_at {
+            story.counted(Signal::ConnectionOpened, Subject { destination: Some(at), ..destination(80) }, 50);
+        }
+        story.step();
+        lines(&story.end().verdict().elsewhere).len() + story.verdict().hits.len()
+    };
+    assert_eq!(refused(None), 1);
+    assert_eq!(refused(Some(address(80))), 0);
+    assert_eq!(refused(Some(address(81))), 1);
+}
+
+#[test]
+fn an_address_beside_the_load_that_never_answers_is_no_fault() {
+    let refused = |attempts: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.counted(Signal::ConnectAttempt, destination(80), 1_000);
+        story.counted(Signal::ConnectAttempt, destination(9), attempts);
+        story.counted(Signal::ConnectRefused, destination(9), attempts);
+        story.step();
+        story.end().verdict().hits.len()
+    };
+    assert_eq!((refused(50), refused(500)), (0, 1));
+}
+
+#[test]
+fn one_lost_segment_in_a_thousand_is_no_fault_and_one_in_twenty_is() {
+    let lost = |per_tick: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        for tick in 1..=30 {
+            story.counted(Signal::SegmentsSent, Subject::namespace(NETNS), tick * 1_000);
+            story.counted(Signal::RetransmitTimeout, destination(80), tick * per_tick);
+            story.step();
+        }
+        lines(&story.end().verdict().hits).len()
+    };
+    assert_eq!((lost(1), lost(50)), (0, 1));
+}
+
+#[test]
+fn memory_pressure_is_a_hit_only_with_the_kill_that_it_led_to() {
+    let pressed = |kill: bool| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        let memory = Subject { controller: Some(Controller::Memory), ..CPU };
+        story.owns(17, NETNS, 80);
+        story.frame.facts.push(Fact::ProcessCgroup { pid: 17, controller: Controller::Memory, cgroup: 5 });
+        for tick in 1..=20 {
+            story.counted(Signal::MemoryMax, memory.clone(), tick * 5);
+            story.step();
+        }
+        if kill {
+            story.counted(Signal::OomKill, Subject { pid: Some(17), ..memory }, 1);
+            story.step();
+        }
+        let verdict = story.end().verdict();
+        (lines(&verdict.hits).join(" "), verdict.chain.len())
+    };
+    assert_eq!(pressed(false), (String::new(), 0));
+    assert_eq!(pressed(true), ("memory_pressure oom_kill".to_owned(), 1));
+}

@@ -1,0 +1,105 @@
+//! Connections that end with a reset: by a service that does not read its requests, which is a fault, and by
+//! clients in a hurry, which is not.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{CONNECTION_RESETS, PORT, Scenario, light_load, listener};
+use crate::{
+    check::{Count, Ending, Truth, check_clear},
+    counters::Counter,
+    label::{Labeller, Labels},
+    roles::{Role, load::Load, serve::Serve},
+    stage::{Finished, Stage},
+    verdict::Tier,
+};
+
+pub const SERVICE: Scenario = Scenario {
+    name: "connection_resets",
+    about: "a service closes every fourth connection with its request unread; the kernel resets it",
+    play: service,
+};
+
+pub const CLIENTS: Scenario = Scenario {
+    name: "healthy_client_resets",
+    about: "clients close with a reset once they have their answer, as load tools do: clear",
+    play: clients,
+};
+
+const EVERY: u64 = 4;
+/// A second's worth.
+const RESETS: u64 = 100;
+/// The same of those that are no fault.
+const ANSWERS: u64 = 300;
+/// Why the kernel resets a connection that is closed with data unread, by the name of its enum.
+const REASON: &str = "TCP_ABORT_ON_CLOSE";
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+fn service(stage: &Stage) -> Result<Ending> {
+    let service = stage.serve("service", Serve { reset_every: Some(EVERY), ..Serve::on(PORT) })?;
+    let labeller = Labeller::start(service.pid)?;
+    let mut load = stage.observe(&[], &light_load(&service))?;
+    load.wait_for_errno(libc::ECONNRESET, RESETS)?;
+    let finished = load.finish()?;
+    let labels = labeller.finish();
+    let reset = finished.tally.count(libc::ECONNRESET);
+    ensure!(labels.count(Counter::AbortOnClose) == reset, "resets had other reasons: {labels:?}");
+    let truth = Truth {
+        onset: labels.onset(Counter::OutRsts).context("nothing was reset")?,
+        place: listener(&service),
+        counts: vec![Count::of(&["reset_sent"]).kernel(Counter::OutRsts, &labels).app(reset)],
+    };
+    let ending = CONNECTION_RESETS.check_first(&truth, &finished)?;
+    check_reason(&finished, &labels)?;
+    Ok(ending)
+}
+
+/// Checks that all resets have the one reason, where the kernel has reasons.
+fn check_reason(finished: &Finished, labels: &Labels) -> Result<()> {
+    let Some(verdict) = &finished.verdict else { return Ok(()) };
+    let named = fs::read(BTF).is_ok_and(|btf| contains(&btf, REASON.as_bytes()));
+    if !named || !verdict.tier("reset_sent").is_probe() {
+        println!("  this kernel gives no reasons for resets");
+        return Ok(());
+    }
+    let evidence = verdict.first.iter().flat_map(|hit| &hit.evidence);
+    let reasons: Vec<_> = evidence
+        .filter(|entry| entry.signal == "reset_sent")
+        .filter_map(|entry| entry.reasons.as_ref())
+        .collect();
+    println!("  reasons: {reasons:?}");
+    let all = labels.count(Counter::OutRsts);
+    ensure!(
+        reasons.iter().any(|reasons| reasons.len() == 1 && reasons.get(REASON) == Some(&all)),
+        "{all} resets were to have the reason {REASON}, and have {reasons:?}"
+    );
+    Ok(())
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+fn clients(stage: &Stage) -> Result<Ending> {
+    let service = stage.serve("service", Serve { wait_close: true, threads: 4, ..Serve::on(PORT) })?;
+    let labeller = Labeller::start(service.pid)?;
+    let mut load = stage.observe(
+        &[],
+        &Role::Load(Load {
+            netns_of: Some(service.pid),
+            workers: 4,
+            close_by_reset: true,
+            ..Load::to(service.address())
+        }),
+    )?;
+    load.wait_for_done(ANSWERS)?;
+    let finished = load.finish()?;
+    let (resets, done) = (labeller.finish().count(Counter::OutRsts), finished.tally.done);
+    println!("  truth {resets} resets, {done} answers");
+    ensure!(resets == done, "each client was to reset its connection once");
+    if let Some(verdict) = &finished.verdict {
+        ensure!(verdict.tier("reset_received") != Tier::Absent, "resets that arrive are not seen here");
+    }
+    check_clear(&finished)
+}

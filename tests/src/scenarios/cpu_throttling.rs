@@ -1,0 +1,64 @@
+//! A service whose requests cost more CPU time than its cgroup is allowed. Nothing overflows: all clients
+//! fit into the accept queue, and wait.
+
+use anyhow::{Result, ensure};
+
+use super::{PORT, Scenario};
+use crate::{
+    cgroup::{Cgroup, Controller},
+    check::{Count, Ending, Expect, Place, Truth},
+    counters::Counter,
+    label::Labeller,
+    roles::{Role, load::Load, serve::Serve},
+    stage::{PATIENCE, Stage},
+    watch::Watch,
+};
+
+pub const SCENARIO: Scenario = Scenario {
+    name: "cpu_throttling",
+    about: "requests need more CPU time than the service's quota allows; it is throttled in every period",
+    play,
+};
+
+pub const CPU_THROTTLING: Expect =
+    Expect { fault_line: "cpu_throttling", role: "target", deciding: &["cpu_throttled_periods"] };
+/// A fifth of a CPU.
+pub const QUOTA_US: u64 = 20_000;
+/// Forty requests a second at that.
+pub const BURN_US: u64 = 5_000;
+/// Two and a half seconds.
+const PERIODS: u64 = 25;
+const CLIENTS: u32 = 8;
+
+fn play(stage: &Stage) -> Result<Ending> {
+    let cgroup = Cgroup::make(Controller::Cpu, "service")?;
+    let service = stage
+        .serve("service", Serve { cgroup: vec![cgroup.folder()], burn_us: BURN_US, ..Serve::on(PORT) })?;
+    // Not before it has started, which would be throttled as well.
+    cgroup.limit_cpu(QUOTA_US)?;
+    let throttled = Watch::start(cgroup.throttled_periods())?;
+    let labeller = Labeller::start(service.pid)?;
+    let load = stage.observe(
+        &[],
+        &Role::Load(Load {
+            netns_of: Some(service.pid),
+            workers: CLIENTS,
+            think_ms: 5,
+            ..Load::to(service.address())
+        }),
+    )?;
+    throttled.wait_for(PERIODS, PATIENCE)?;
+    let finished = load.finish()?;
+    ensure!(labeller.finish().count(Counter::ListenOverflows) == 0, "the accept queue overflowed");
+    println!("  truth {} requests were answered", finished.tally.done);
+    CPU_THROTTLING.check_first(&throttling_truth(&cgroup, &throttled)?, &finished)
+}
+
+/// The truth about a cgroup that was throttled.
+pub fn throttling_truth(cgroup: &Cgroup, throttled: &Watch) -> Result<Truth> {
+    Ok(Truth {
+        onset: throttled.onset()?,
+        place: Place { cgroup: Some(cgroup.name()), ..Place::default() },
+        counts: vec![Count::of(&["cpu_throttled_periods"]).kernel_says("nr_throttled", throttled.count())],
+    })
+}

@@ -1,0 +1,90 @@
+//! Segments with data are lost on their way to the clients: by the dozen, or now and then.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{PACKET_LOSS, PORT, REST, RETRANSMITS, Scenario, listener};
+use crate::{
+    check::{Count, Ending, Truth, check_clear},
+    counters::Counter,
+    label::{Labeller, Labels},
+    roles::{Role, load::Load, serve::Serve},
+    stage::{Finished, PATIENCE, Service, Stage},
+};
+
+pub const LOSS: Scenario = Scenario {
+    name: "packet_loss",
+    about: "an eighth of all segments with data is lost on the way; they are sent again",
+    play: loss,
+};
+
+pub const TRICKLE: Scenario = Scenario {
+    name: "healthy_trickle_loss",
+    about: "one segment in two hundred is lost, as on a good network: clear",
+    play: trickle,
+};
+
+const LOST_PER_MILLE: u32 = 125;
+const TRICKLE_PER_MILLE: u32 = 5;
+/// Two or three seconds' worth: more than one burst.
+const ENOUGH: u64 = 600;
+/// More than a fault line that looks at numbers alone would put up with.
+const A_FEW: u64 = 25;
+/// Answers of several segments: so that one that is lost is followed by others, or is the last.
+const PIECES: u16 = 6;
+const CLIENTS: u32 = 16;
+
+fn loss(stage: &Stage) -> Result<Ending> {
+    let (service, labels, finished) = lose(stage, LOST_PER_MILLE, ENOUGH)?;
+    PACKET_LOSS.check_first(&loss_truth(&service, &labels)?, &finished)
+}
+
+fn trickle(stage: &Stage) -> Result<Ending> {
+    let (_service, labels, finished) = lose(stage, TRICKLE_PER_MILLE, A_FEW)?;
+    let (again, sent) = (labels.count(Counter::RetransSegs), labels.count(Counter::OutSegs));
+    println!("  truth {again} of {sent} segments were sent again, {} answers", finished.tally.done);
+    ensure!(again * 200 < sent, "that is half a per cent or more");
+    ensure!(finished.tally.errnos.is_empty(), "not healthy: {:?}", finished.tally);
+    check_clear(&finished)
+}
+
+fn lose(stage: &Stage, per_mille: u32, at_least: u64) -> Result<(Service, Labels, Finished)> {
+    let service = stage.serve("service", lossy_service())?;
+    let labeller = Labeller::start(service.pid)?;
+    let mut load = stage.observe(&[], &lossy_load(&service, per_mille))?;
+    labeller.wait_for(Counter::RetransSegs, at_least, PATIENCE)?;
+    load.relent()?;
+    labeller.wait_quiet(REST, PATIENCE)?;
+    let finished = load.finish()?;
+    Ok((service, labeller.finish(), finished))
+}
+
+/// A service whose answers are long enough to lose a part.
+pub fn lossy_service() -> Serve {
+    Serve { pieces: PIECES, ..Serve::on(PORT) }
+}
+
+/// Clients that lose a share of what arrives for them, until they relent.
+pub fn lossy_load(service: &Service, lose_per_mille: u32) -> Role {
+    Role::Load(Load {
+        netns_of: Some(service.pid),
+        workers: CLIENTS,
+        lose_per_mille,
+        ..Load::to(service.address())
+    })
+}
+
+/// The truth about a service whose segments were lost.
+pub fn loss_truth(service: &Service, labels: &Labels) -> Result<Truth> {
+    // A probe for the loss of the last segment may come first, and is not a loss yet.
+    let onsets = [Counter::FastRetrans, Counter::Timeouts].map(|counter| labels.onset(counter));
+    let onset = onsets.into_iter().flatten().min_by_key(|onset| onset.to_ns).context("nothing was lost")?;
+    let shown =
+        [Counter::FastRetrans, Counter::Timeouts, Counter::LossProbes, Counter::SynRetrans, Counter::OutSegs];
+    let shown = shown.map(|counter| format!("{} {}", counter.name(), labels.count(counter)));
+    println!("  truth {}", shown.join(", "));
+    Ok(Truth {
+        onset,
+        place: listener(service),
+        counts: vec![Count::of(RETRANSMITS).kernel(Counter::RetransSegs, labels)],
+    })
+}
