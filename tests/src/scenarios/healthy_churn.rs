@@ -34,8 +34,10 @@ const BACKLOG: u16 = 105;
 const HALF_OPEN: u32 = 84;
 /// Less than the second after which the first SYN-ACK is sent again.
 const HALF_OPEN_MS: u64 = 600;
-/// How long the ports stay in TIME_WAIT under observation.
-const STEADY: Duration = Duration::from_secs(2);
+/// Over and over: asking for half-open connections is dear, and is not done often.
+const VOLLEYS: u32 = 5;
+/// How long the ports stay in TIME_WAIT under observation, beyond that.
+const STEADY: Duration = Duration::from_millis(500);
 
 fn play(stage: &Stage) -> Result<Ending> {
     let sysctl = SYSCTLS.map(str::to_owned).into();
@@ -82,14 +84,15 @@ fn half_open(stage: &Stage, service: &Service) -> Result<()> {
         &Role::Flood(Flood {
             netns_of: Some(service.pid),
             half_open: HALF_OPEN,
+            volleys: VOLLEYS,
             interval_ms: HALF_OPEN_MS,
             reset: true,
             ..Flood::to(service.address())
         }),
     )?;
     match flood.report()? {
-        Report::Packets { syns, .. } if syns == u64::from(HALF_OPEN) => Ok(()),
-        other => bail!("{HALF_OPEN} SYNs were to be sent, but {other:?}"),
+        Report::Packets { syns, .. } if syns == u64::from(HALF_OPEN * VOLLEYS) => Ok(()),
+        other => bail!("{} SYNs were to be sent, but {other:?}", HALF_OPEN * VOLLEYS),
     }
 }
 
