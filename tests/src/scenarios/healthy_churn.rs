@@ -5,10 +5,9 @@ use std::{thread, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 
-use super::{EIGHTY_PER_CENT, PORT, Scenario};
+use super::{EIGHTY_PER_CENT, PORT, Scenario, healthy_connections::refused};
 use crate::{
     check::{Ending, check_clear},
-    counters::Counter,
     explain::check_headroom,
     label::Labeller,
     report::Report,
@@ -65,9 +64,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let labels = labeller.finish();
     println!("  truth {waiting} in TIME_WAIT of 200, {} answers", finished.tally.done);
     ensure!((150..=170).contains(&waiting), "TIME_WAIT was not at 80 %: {waiting}");
-    // The SYNs that were taken back are no trouble.
-    let trouble = labels.trouble() - labels.count(Counter::EmbryonicRsts);
-    ensure!(trouble == 0, "not healthy: {labels:?}");
+    ensure!(refused(&labels) == 0, "not healthy: {labels:?}");
     ensure!(finished.tally.errnos.is_empty(), "not healthy: {:?}", finished.tally);
     let ending = check_clear(&finished)?;
     let Some(verdict) = &finished.verdict else { return Ok(ending) };

@@ -60,7 +60,12 @@ fn play(stage: &Stage) -> Result<Ending> {
     };
     let ending = HOST.check_first(&truth, &finished)?;
     let (Ending::Ok, Some(verdict)) = (&ending, &finished.verdict) else { return Ok(ending) };
-    let because = verdict.first.as_ref().map_or("", |first| &first.because);
-    ensure!(because.contains(CONSTRAINT), "the hit does not say {CONSTRAINT}: {because}");
+    let evidence = verdict.first.iter().flat_map(|first| &first.evidence);
+    let reasons: Vec<_> =
+        evidence.filter_map(|entry| entry.reasons.as_ref()).flat_map(|of| of.keys()).collect();
+    ensure!(
+        reasons.iter().any(|reason| *reason == CONSTRAINT),
+        "the reason is {reasons:?}, not {CONSTRAINT}"
+    );
     Ok(ending)
 }
