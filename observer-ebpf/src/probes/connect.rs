@@ -110,7 +110,7 @@ fn connect_failed(sock: Sock) {
         // Its process closed it. Before the SYN was sent again that is no failure, but the use that some
         // programs make of connect (a race between addresses).
         0 | ECONNRESET if sock.timeouts() > 0 => {
-            failed(&by_current(sock.destination_key(Signal::ConnectAbandoned)));
+            failed(&sock.destination_key(Signal::ConnectAbandoned));
         }
         _ => {}
     }

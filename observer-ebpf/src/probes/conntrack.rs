@@ -2,7 +2,8 @@
 //!
 //! Kernel: `__nf_conntrack_alloc` calls `early_drop` (net/netfilter/nf_conntrack_core.c) when the table is
 //! full; where that finds nothing to evict, the packet is dropped. The two outcomes are the kernel's own
-//! `early_drop` and `drop`.
+//! `early_drop` and `drop`, except that a search may evict more than one entry: the kernel's `early_drop`
+//! counts entries, ours the searches that found some.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},

@@ -5,6 +5,7 @@
 //! softirq may enter the function while it runs for a process.
 
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use aya_log_ebpf::warn;
 
 use crate::maps::CALLS;
 
@@ -22,8 +23,10 @@ pub enum Function {
 pub fn entered(ctx: &ProbeContext, function: Function, value: u64) {
     // SAFETY: the context of a kprobe is the registers.
     let frame = unsafe { (*ctx.regs).rsp };
-    // Without room the call is not counted.
-    let _ = CALLS.insert(frame | function as u64, value, 0);
+    if CALLS.insert(frame | function as u64, value, 0).is_err() {
+        // Whatever it came to is then not counted.
+        warn!(ctx, "no room for a call of function {}", function as u64);
+    }
 }
 
 /// What was remembered of the call that returns now.

@@ -203,7 +203,8 @@ impl Engine {
                 continue;
             }
             let exposure = self.exposure(&exposures, key.0, &key.1, occurrence.events);
-            let tick = Tick { at_ns, events: occurrence.events, exposure, first: occurrence.first };
+            let Occurrence { events, uncapped, first, .. } = occurrence;
+            let tick = Tick { at_ns, events, uncapped, exposure, first };
             self.watch(&key, &occurrence);
             self.enter(&key, &occurrence, &tick, update);
         }
@@ -272,7 +273,7 @@ impl Engine {
         let exposure =
             exposed.map_or_else(|| before_ns.saturating_sub(first_ns) as f64 / 1e9, |exposed| exposed as f64);
         let first = Bracket { lo_ns: before_ns, hi_ns: before_ns };
-        detector.learn(&Tick { at_ns: before_ns, events: 0, exposure, first });
+        detector.learn(&Tick { at_ns: before_ns, events: 0, uncapped: 0, exposure, first });
         let watch = Watch {
             line: key.0,
             subject: key.1.clone(),
@@ -318,7 +319,13 @@ impl Engine {
         for watch in self.watches.values_mut().filter(quiet) {
             let exposed = exposures.at(LINES[watch.line].exposure(), &watch.subject, 0);
             let exposure = exposed.map_or(seconds, |exposed| exposed as f64);
-            let tick = Tick { at_ns, events: 0, exposure, first: Bracket { lo_ns: at_ns, hi_ns: at_ns } };
+            let tick = Tick {
+                at_ns,
+                events: 0,
+                uncapped: 0,
+                exposure,
+                first: Bracket { lo_ns: at_ns, hi_ns: at_ns },
+            };
             if started {
                 watch.detector.observe(&tick);
             } else {

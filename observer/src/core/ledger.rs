@@ -85,6 +85,20 @@ impl Series {
     }
 }
 
+impl Series {
+    /// Adds what was counted at another subject.
+    fn add(&mut self, other: &Self) {
+        self.generator |= other.generator;
+        self.in_pre_roll += other.in_pre_roll;
+        self.in_run += other.in_run;
+        self.first_ns = [self.first_ns, other.first_ns].into_iter().flatten().min();
+        self.last_ns = self.last_ns.max(other.last_ns);
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
 /// Everything known about one usage.
 #[derive(Clone, Debug)]
 pub struct Usage {
@@ -174,11 +188,21 @@ pub struct Ledger {
     /// Signals that probes count: the kernel's counters of them are not entered a second time.
     probed: BTreeSet<Signal>,
     /// What each cell and counter read last.
-    cells: BTreeMap<(Signal, Subject, bool, Option<String>), Reading>,
+    cells: BTreeMap<Cell, Reading>,
     /// Whether the run has begun.
     started: bool,
     /// When the load ended.
     ended_ns: Option<u64>,
+}
+
+/// What counts by itself: a probe's cell, or a counter of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Cell {
+    signal: Signal,
+    subject: Subject,
+    probe: bool,
+    generator: bool,
+    reason: Option<String>,
 }
 
 /// One read of a cell or counter.
@@ -247,6 +271,16 @@ impl Ledger {
     /// The count of a signal at a subject since the run began; `None` where it was never seen.
     pub fn in_run(&self, signal: Signal, subject: &Subject) -> Option<u64> {
         self.series.get(&(signal, subject.clone())).map(|series| series.in_run)
+    }
+
+    /// Everything counted of a signal in a network namespace, at whichever listener or destination.
+    pub fn total_in(&self, signal: Signal, netns: u32) -> Option<Series> {
+        let in_namespace =
+            self.series.iter().filter(|((of, at), _)| *of == signal && at.netns == Some(netns));
+        in_namespace.map(|(_, series)| series.clone()).reduce(|mut total, series| {
+            total.add(&series);
+            total
+        })
     }
 
     /// The listener that a subject leads to: itself, or the one behind a destination, in whichever namespace
@@ -438,7 +472,13 @@ impl Ledger {
     /// identity (the addresses of one listener, the processes of one destination).
     fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
         let now = Reading { count: sample.count, last_ns: sample.last_ns };
-        let key = (sample.signal, sample.subject.clone(), sample.generator, sample.reason.clone());
+        let key = Cell {
+            signal: sample.signal,
+            subject: sample.subject.clone(),
+            probe: sample.tier.is_probe(),
+            generator: sample.generator,
+            reason: sample.reason.clone(),
+        };
         match self.cells.insert(key, now) {
             Some(before) => before,
             // Probes count from zero when they are loaded; a counter's first read is its origin.
@@ -457,9 +497,9 @@ impl Ledger {
             signal if signal.subject_kind() != SubjectKind::Process => subject.pid = None,
             _ => {}
         }
-        if matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
-            && let (Some(netns), Some(address)) = (subject.netns, subject.listener)
-        {
+        let of_connection = matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
+            || sample.signal.subject_kind() == SubjectKind::Peer;
+        if of_connection && let (Some(netns), Some(address)) = (subject.netns, subject.listener) {
             let listener = self.listener_of(netns, address);
             self.accepted_at.insert((netns, address), listener);
             subject.listener = Some(listener);

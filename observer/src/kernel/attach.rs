@@ -15,10 +15,15 @@ use crate::core::frame::Tier;
 
 pub(super) const NOT_PERMITTED: &str = "EPERM, not permitted";
 
+/// What stands in the way where nf_conntrack is a module.
+pub(super) const NO_CONNTRACK: &str = "nf_conntrack is not loaded; using the counter";
 /// What a kernel without kprobes answers.
 pub(super) const NO_KPROBES: &str = "this kernel has no kprobes";
 /// Where a kernel with them says so.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// The kernel's own ENOTSUPP, which user space has no name for.
+const ENOTSUPP: i32 = 524;
 
 /// How one probe fared.
 #[derive(Clone, Debug)]
@@ -97,7 +102,7 @@ impl Attacher<'_> {
             }
             Need::Conntrack => match std::fs::exists("/proc/sys/net/netfilter/nf_conntrack_max") {
                 Ok(true) => Ok(()),
-                _ => Err("nf_conntrack is not loaded; using the counter".to_owned()),
+                _ => Err(NO_CONNTRACK.to_owned()),
             },
             Need::PeriodTimer => {
                 let address = symbols::address("sched_cfs_period_timer")?;
@@ -150,9 +155,14 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
+    if let Some(aya::BtfError::UnknownBtfTypeName { .. }) = cause.downcast_ref() {
+        return "the kernel image has nothing of that name".to_owned();
+    }
     match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
         Some(libc::EPERM) => NOT_PERMITTED.to_owned(),
         Some(libc::EACCES) => "EACCES, refused by the verifier or a security policy".to_owned(),
+        Some(libc::EBUSY) => "EBUSY, the function is not to be traced".to_owned(),
+        Some(ENOTSUPP) => "ENOTSUPP, more arguments than a trampoline carries".to_owned(),
         _ => cause.to_string(),
     }
 }

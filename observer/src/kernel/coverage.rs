@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use observer_common::Signal;
 
 use super::{
-    attach::{Attached, NO_KPROBES, NOT_PERMITTED},
+    attach::{Attached, NO_CONNTRACK, NO_KPROBES, NOT_PERMITTED},
     probes::{self, Hook, Probe, counter},
 };
 use crate::core::frame::{SignalCoverage, Tier};
@@ -69,7 +69,7 @@ fn refusal(hook: Hook, why: &str) -> String {
     match hook.tier() {
         Tier::Trampoline if why == NOT_PERMITTED => format!("this kernel refuses fentry and fexit ({why})"),
         Tier::Kprobe if why == NOT_PERMITTED => format!("this kernel refuses kprobes ({why})"),
-        Tier::Kprobe if why == NO_KPROBES => why.to_owned(),
+        _ if matches!(why, NO_KPROBES | NO_CONNTRACK) => why.to_owned(),
         _ => format!("{} cannot be attached ({why})", hook.describe()),
     }
 }

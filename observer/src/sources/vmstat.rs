@@ -18,7 +18,7 @@ pub(super) struct Vmstat {
 
 impl Default for Vmstat {
     fn default() -> Self {
-        Self { pace: Pace::every_ms(1_000).at_most_one_in(1_000), buffer: Vec::new() }
+        Self { pace: Pace::every_ms(1_000).at_most_one_in(200), buffer: Vec::new() }
     }
 }
 

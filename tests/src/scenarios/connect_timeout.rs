@@ -39,8 +39,9 @@ pub const IMPATIENT: Scenario = Scenario {
 /// Together they send fewer further SYNs than make a loss of packets.
 const STUBBORN: u32 = 8;
 const GIVING_UP: u32 = 8;
-/// Each sends one further SYN, after a second.
-const MANY: u32 = 40;
+/// Each sends one further SYN, after a second. One after the other, so that there is more than one burst.
+const MANY: u32 = 60;
+const RAMP_MS: u64 = 2000;
 const PATIENCE_MS: u64 = 1500;
 /// Long before the first SYN is sent again.
 const HASTE_MS: u64 = 150;
@@ -49,7 +50,7 @@ const ATTEMPTS: u64 = 40;
 const LINEAR_TIMEOUTS: &str = "net/ipv4/tcp_syn_linear_timeouts";
 
 fn timeout(stage: &Stage) -> Result<Ending> {
-    let (service, labels, finished) = call_into_the_void(stage, STUBBORN, GIVING_UP)?;
+    let (service, labels, finished) = call_into_the_void(stage, STUBBORN, GIVING_UP, 0)?;
     let tally = &finished.tally;
     let timed_out = tally.errno(libc::ETIMEDOUT).context("no connect timed out")?;
     ensure!(labels.count(Counter::RetransSegs) < 20, "that is a loss of packets: {labels:?}");
@@ -65,7 +66,7 @@ fn timeout(stage: &Stage) -> Result<Ending> {
 }
 
 fn cascade(stage: &Stage) -> Result<Ending> {
-    let (service, labels, finished) = call_into_the_void(stage, 0, MANY)?;
+    let (service, labels, finished) = call_into_the_void(stage, 0, MANY, RAMP_MS)?;
     let place = void(&service);
     let cause = syn_loss_truth(place.clone(), &labels, &finished)?;
     let effect = abandoned_truth(place, &finished)?;
@@ -99,7 +100,12 @@ fn impatient(stage: &Stage) -> Result<Ending> {
     check_clear(&finished)
 }
 
-fn call_into_the_void(stage: &Stage, stubborn: u32, giving_up: u32) -> Result<(Service, Labels, Finished)> {
+fn call_into_the_void(
+    stage: &Stage,
+    stubborn: u32,
+    giving_up: u32,
+    ramp_ms: u64,
+) -> Result<(Service, Labels, Finished)> {
     let sysctl: Vec<String> = Path::new("/proc/sys")
         .join(LINEAR_TIMEOUTS)
         .exists()
@@ -115,6 +121,7 @@ fn call_into_the_void(stage: &Stage, stubborn: u32, giving_up: u32) -> Result<(S
             netns_of: Some(service.pid),
             workers: stubborn + giving_up,
             stubborn,
+            ramp_ms,
             connect_timeout_ms: PATIENCE_MS,
             requests: Some(1),
             ..Load::to(nobody())

@@ -3,14 +3,14 @@
 
 use std::net::{Ipv6Addr, SocketAddrV4};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{CONNECTION_REFUSED, PORT, Scenario, errno_truth};
 use crate::{
-    check::{Count, Ending, Place, check_clear},
+    check::{Count, Ending, Expect, Place, Truth, check_clear},
     counters::Counter,
     label::Labeller,
-    roles::{Role, load::Load, serve::Serve},
+    roles::{Role, flood::Flood, load::Load, serve::Serve},
     stage::Stage,
 };
 
@@ -18,6 +18,12 @@ pub const REFUSED: Scenario = Scenario {
     name: "connection_refused",
     about: "half of the load goes to a port on which nobody listens; connect fails with ECONNREFUSED",
     play: refused,
+};
+
+pub const FROM_ELSEWHERE: Scenario = Scenario {
+    name: "syn_refused",
+    about: "SYNs from other hosts to a port on which nobody listens are answered with resets",
+    play: from_elsewhere,
 };
 
 pub const FALLBACK: Scenario = Scenario {
@@ -29,6 +35,8 @@ pub const FALLBACK: Scenario = Scenario {
 const CLOSED_PORT: u16 = 8081;
 /// A second's worth.
 const REFUSALS: u64 = 300;
+const SYNS_PER_VOLLEY: u32 = 20;
+const VOLLEYS: u32 = 10;
 
 fn refused(stage: &Stage) -> Result<Ending> {
     let service = stage.serve("service", Serve::on(PORT))?;
@@ -49,10 +57,38 @@ fn refused(stage: &Stage) -> Result<Ending> {
     let place = Place { destination_port: Some(CLOSED_PORT), netns: Some(service.netns), ..Place::default() };
     let mut truth = errno_truth(&finished, libc::ECONNREFUSED, place, &["connect_refused"])?;
     let refused = finished.tally.count(libc::ECONNREFUSED);
-    truth.counts = [&["connect_refused"], &["syn_refused"]]
-        .map(|signals| Count::of(signals).kernel(Counter::OutRsts, &labels).app(refused))
-        .into();
+    truth.counts = vec![Count::of(&["connect_refused"]).kernel(Counter::OutRsts, &labels).app(refused)];
     CONNECTION_REFUSED.check_first(&truth, &finished)
+}
+
+/// The clients are elsewhere: what is seen of them is their SYNs, and the kernel's answers.
+fn from_elsewhere(stage: &Stage) -> Result<Ending> {
+    let service = stage.serve("service", Serve::on(PORT))?;
+    let labeller = Labeller::start(service.pid)?;
+    let closed = SocketAddrV4::new(*service.address().ip(), CLOSED_PORT);
+    let target = format!(":{CLOSED_PORT}");
+    let flood = stage.observe(
+        &["--target", &target],
+        &Role::Flood(Flood {
+            netns_of: Some(service.pid),
+            half_open: SYNS_PER_VOLLEY,
+            volleys: VOLLEYS,
+            ..Flood::to(closed)
+        }),
+    )?;
+    flood.wait_holding()?;
+    let finished = flood.finish()?;
+    let labels = labeller.finish();
+    let truth = Truth {
+        onset: labels.onset(Counter::OutRsts).context("nothing was refused")?,
+        place: Place { listener_port: Some(CLOSED_PORT), netns: Some(service.netns), ..Place::default() },
+        counts: vec![
+            Count::of(&["syn_refused"])
+                .kernel(Counter::OutRsts, &labels)
+                .app(u64::from(SYNS_PER_VOLLEY * VOLLEYS)),
+        ],
+    };
+    Expect { role: "target", deciding: &["syn_refused"], ..CONNECTION_REFUSED }.check_first(&truth, &finished)
 }
 
 fn fallback(stage: &Stage) -> Result<Ending> {

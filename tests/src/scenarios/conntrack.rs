@@ -41,12 +41,16 @@ pub const UNRELATED: Scenario = Scenario {
 const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// Entries of closed connections stay for two minutes, so a second fills this.
 const ENTRIES: u32 = 48;
-const CLIENTS: u32 = 32;
+/// One after the other, so that not all of them send their SYNs again in one burst.
+const CLIENTS: u32 = 48;
+const RAMP_MS: u64 = 2000;
 /// Long enough to send the SYN again two or three times.
 const PATIENCE_MS: u64 = 3500;
 const BYSTANDER_PORT: u16 = 9090;
-/// Drops and retransmissions that make a fault beyond doubt.
-const ENOUGH: u64 = 100;
+/// Drops that make a fault beyond doubt.
+const DROPS: u64 = 100;
+/// Two seconds' worth: more than one burst.
+const LOSSES: u64 = 500;
 /// So much later than the load do segments begin to get lost.
 const LOSE_AFTER_MS: u64 = 2000;
 const LOST_PER_MILLE: u32 = 125;
@@ -59,7 +63,7 @@ fn full(stage: &Stage) -> Result<Ending> {
     }
     let tracked = Tracked::start(stage, PORT)?;
     let limit = limit_entries()?;
-    let mut load = stage.observe(&[], &tracked.load(PATIENCE_MS))?;
+    let mut load = stage.observe(&[], &tracked.load())?;
     load.wait_for_unconnected(u64::from(CLIENTS))?;
     load.relent()?;
     drop(limit);
@@ -92,9 +96,9 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     let mut load = stage.observe(&[], &Role::Load(Load { lose_after_ms: LOSE_AFTER_MS, ..lossy }))?;
     load.wait_for_done(UNDER_WAY)?;
     let limit = limit_entries()?;
-    let other_load = stage.start("bystander-load", &tracked.load(PATIENCE_MS))?;
-    tracked.labeller.wait_for(Counter::ConntrackDrop, ENOUGH, PATIENCE)?;
-    labeller.wait_for(Counter::RetransSegs, ENOUGH, PATIENCE)?;
+    let other_load = stage.start("bystander-load", &tracked.load())?;
+    tracked.labeller.wait_for(Counter::ConntrackDrop, DROPS, PATIENCE)?;
+    labeller.wait_for(Counter::RetransSegs, LOSSES, PATIENCE)?;
     load.relent()?;
     drop(limit);
     labeller.wait_quiet(REST, PATIENCE)?;
@@ -151,11 +155,12 @@ impl Tracked {
         Ok(Self { service, clients, labeller, client_labeller })
     }
 
-    fn load(&self, connect_timeout_ms: u64) -> Role {
+    fn load(&self) -> Role {
         Role::Load(Load {
             netns_of: Some(self.clients.pid()),
             workers: CLIENTS,
-            connect_timeout_ms,
+            ramp_ms: RAMP_MS,
+            connect_timeout_ms: PATIENCE_MS,
             ..Load::to(SocketAddrV4::new(veth::FAR, self.service.port))
         })
     }

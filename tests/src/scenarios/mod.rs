@@ -114,6 +114,7 @@ pub const ALL: &[Scenario] = &[
     connection_resets::SERVICE,
     connection_resets::CLIENTS,
     connection_refused::REFUSED,
+    connection_refused::FROM_ELSEWHERE,
     connection_refused::FALLBACK,
     connect_timeout::TIMEOUT,
     connect_timeout::CASCADE,

@@ -29,8 +29,9 @@ pub const ABORT: Scenario = Scenario {
     play: abort,
 };
 
-/// Many at once, who all come again after a second, and find a queue that takes twenty a second.
+/// Sixty a second, who come again after a second, and find a queue that takes twenty a second.
 const CLIENTS: u32 = 128;
+const RAMP_MS: u64 = 2000;
 const BACKLOG: u16 = 8;
 const ACCEPT_DELAY_MS: u64 = 50;
 const PATIENCE_MS: u64 = 4000;
@@ -44,7 +45,7 @@ fn retransmits(stage: &Stage) -> Result<Ending> {
         &Role::Load(Load {
             netns_of: Some(service.pid),
             workers: CLIENTS,
-            ramp_ms: 300,
+            ramp_ms: RAMP_MS,
             connect_timeout_ms: PATIENCE_MS,
             ..Load::to(service.address())
         }),

@@ -25,8 +25,8 @@ pub const TRICKLE: Scenario = Scenario {
 
 const LOST_PER_MILLE: u32 = 125;
 const TRICKLE_PER_MILLE: u32 = 5;
-/// Retransmissions that make a fault beyond doubt.
-const ENOUGH: u64 = 150;
+/// Two or three seconds' worth: more than one burst.
+const ENOUGH: u64 = 600;
 /// More than a fault line that looks at numbers alone would put up with.
 const A_FEW: u64 = 25;
 /// Answers of several segments: so that one that is lost is followed by others, or is the last.

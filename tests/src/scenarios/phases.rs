@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::{PORT, Scenario};
+use super::Scenario;
 use crate::{
     check::{Ending, check_clear},
     report::Report,
@@ -39,6 +39,9 @@ pub const SPIKE: Scenario = Scenario {
     },
 };
 
+/// A port of its own: a clear run must not be taken for another lab's on the same host, whose service has
+/// the same address in another namespace.
+const PORT: u16 = 8090;
 /// How far a boundary may be off.
 const TOLERANCE_S: f64 = 2.0;
 

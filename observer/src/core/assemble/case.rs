@@ -1,6 +1,6 @@
 //! One hit: its subject in words, evidence, usage, load and sentence.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 use observer_common::Signal;
 
@@ -162,18 +162,31 @@ fn evidence(
             let series = series(engine, signal, &watch.subject)?;
             // An inferred failure has no count of its own.
             (series.in_run > 0 && !(watch.inferred && watch.subject.listener.is_none()))
-                .then(|| entry(engine, signal, series, at, start_ns))
+                .then(|| entry(engine, signal, &series, at, start_ns))
         })
         .collect()
 }
 
-/// The counts at the subject itself; the kernel's own total of the namespace where there is none.
-fn series<'a>(engine: &'a Engine, signal: Signal, subject: &Subject) -> Option<&'a Series> {
-    let of = |subject: Subject| engine.ledger.series.get(&(signal, subject));
-    of(subject.clone()).or_else(|| match signal {
-        Signal::ListenOverflow => of(Subject::namespace(subject.netns?)),
-        _ => None,
-    })
+/// The counts at the subject itself; where there are none, what belongs to it all the same.
+fn series<'a>(engine: &'a Engine, signal: Signal, subject: &Subject) -> Option<Cow<'a, Series>> {
+    let ledger = &engine.ledger;
+    let of = |subject: Subject| ledger.series.get(&(signal, subject)).map(Cow::Borrowed);
+    let netns = subject.netns;
+    match signal {
+        // A namespace as a whole: everything in it.
+        _ if *subject == Subject::namespace(netns.unwrap_or(0)) => {
+            ledger.total_in(signal, netns?).map(Cow::Owned)
+        }
+        // The kernel's own totals are of the namespace.
+        Signal::ListenOverflow | Signal::SegmentsSent | Signal::PacketDropped => {
+            of(subject.clone()).or_else(|| of(Subject::namespace(netns?)))
+        }
+        // What is refused here is refused where the destination is.
+        Signal::SynRefused => {
+            of(subject.clone()).or_else(|| of(Subject::listener(netns?, subject.destination?)))
+        }
+        _ => of(subject.clone()),
+    }
 }
 
 /// As many lines of the kernel's log as a person reads.

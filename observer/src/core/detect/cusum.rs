@@ -39,6 +39,8 @@ pub struct Tick {
     pub at_ns: u64,
     /// Failures.
     pub events: u64,
+    /// Of them, those that count in full however many come at once.
+    pub uncapped: u64,
     /// Connections (or segments, or milliseconds) that could have failed.
     pub exposure: f64,
     /// When the first failure happened; only with `events > 0`.
@@ -53,7 +55,15 @@ pub struct Cusum {
     score: f64,
     /// First failure since the score was last zero.
     candidate: Option<Bracket>,
-    burst: VecDeque<(u64, f64)>,
+    burst: VecDeque<Burst>,
+}
+
+/// The excess of one tick of late.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    at_ns: u64,
+    counted: f64,
+    cut_off: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +94,7 @@ impl Cusum {
     /// asking then, since a confirmed onset never moves.
     pub fn observe(&mut self, tick: &Tick) -> Option<Bracket> {
         let excess = tick.events as f64 - self.expected_ratio() * tick.exposure;
-        self.score = (self.score + self.capped(tick.at_ns, excess)).max(0.0);
+        self.score = (self.score + self.capped(tick, excess)).max(0.0);
         if self.score == 0.0 {
             self.candidate = None;
             return None;
@@ -108,19 +118,32 @@ impl Cusum {
         self.policy.floor_ratio.max(tripled.min(most))
     }
 
-    /// The excess of this tick, less what the burst cap cuts off.
-    fn capped(&mut self, at_ns: u64, excess: f64) -> f64 {
-        if excess <= 0.0 {
-            return excess;
-        }
-        let from = at_ns.saturating_sub(Policy::BURST_NS);
-        while self.burst.front().is_some_and(|(at, _)| *at <= from) {
+    /// The excess of this tick, less what the burst cap cuts off. What was cut off a moment ago makes up for
+    /// ticks without failures, since a burst is judged as a whole.
+    fn capped(&mut self, tick: &Tick, excess: f64) -> f64 {
+        let from = tick.at_ns.saturating_sub(Policy::BURST_NS);
+        while self.burst.front().is_some_and(|burst| burst.at_ns <= from) {
             self.burst.pop_front();
         }
-        let used: f64 = self.burst.iter().map(|(_, counted)| counted).sum();
-        let counted = excess.min((self.policy.burst_cap - used).max(0.0));
-        self.burst.push_back((at_ns, counted));
-        counted
+        if excess <= 0.0 {
+            return self.made_up_for(excess);
+        }
+        let uncapped = excess.min(tick.uncapped as f64);
+        let used: f64 = self.burst.iter().map(|burst| burst.counted).sum();
+        let counted = (excess - uncapped).min((self.policy.burst_cap - used).max(0.0));
+        let cut_off = excess - uncapped - counted;
+        self.burst.push_back(Burst { at_ns: tick.at_ns, counted, cut_off });
+        uncapped + counted
+    }
+
+    /// What is left of a shortfall after what was cut off has made up for it.
+    fn made_up_for(&mut self, mut shortfall: f64) -> f64 {
+        for burst in &mut self.burst {
+            let taken = burst.cut_off.min(-shortfall);
+            burst.cut_off -= taken;
+            shortfall += taken;
+        }
+        shortfall
     }
 }
 
@@ -135,7 +158,8 @@ mod tests {
 
     fn tick(number: u64, events: u64, exposure: f64) -> Tick {
         let at_ns = (number + 1) * 100_000_000;
-        Tick { at_ns, events, exposure, first: Bracket { lo_ns: at_ns - 100_000_000, hi_ns: at_ns } }
+        let first = Bracket { lo_ns: at_ns - 100_000_000, hi_ns: at_ns };
+        Tick { at_ns, events, uncapped: 0, exposure, first }
     }
 
     #[test]
@@ -143,6 +167,25 @@ mod tests {
         let mut detector = Cusum::new(Policy::TERMINAL);
         assert_eq!(detector.observe(&tick(0, 0, 50.0)), None);
         assert_eq!(detector.observe(&tick(1, 1, 50.0)), Some(tick(1, 1, 0.0).first));
+    }
+
+    #[test]
+    fn one_burst_is_not_enough_unless_each_of_it_counts_in_full() {
+        let policy = Policy { burst_cap: 2.0, ..MATERIAL };
+        assert_eq!(Cusum::new(policy).observe(&tick(0, 50, 50.0)), None);
+        let in_full = Tick { uncapped: 50, ..tick(0, 50, 50.0) };
+        assert_eq!(Cusum::new(policy).observe(&in_full), Some(in_full.first));
+    }
+
+    #[test]
+    fn what_goes_on_is_more_than_a_burst() {
+        let policy = Policy { burst_cap: 2.0, ..MATERIAL };
+        // One in ten fails, in every other tick: a burst of 20, and then nothing for as long.
+        let detect = |ticks: u64| {
+            let mut detector = Cusum::new(policy);
+            (0..ticks).any(|n| detector.observe(&tick(n, if n % 2 == 0 { 20 } else { 0 }, 100.0)).is_some())
+        };
+        assert_eq!((detect(5), detect(10)), (false, true));
     }
 
     #[test]

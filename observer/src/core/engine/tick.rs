@@ -14,6 +14,8 @@ pub(super) struct Occurrence {
     pub(super) tier: Tier,
     pub(super) inferred: bool,
     pub(super) events: u64,
+    /// Of them, those that count in full however many come at once.
+    pub(super) uncapped: u64,
     pub(super) first: Bracket,
     pub(super) last_ns: u64,
 }
@@ -25,6 +27,7 @@ impl Occurrence {
             tier: increment.tier,
             inferred,
             events: increment.events,
+            uncapped: if failure.in_full { increment.events } else { 0 },
             first: increment.first,
             last_ns: increment.last_ns,
         }
@@ -33,11 +36,12 @@ impl Occurrence {
     /// Adds what another signal or cell counted. What is inferred may be the same failures that a probe
     /// has seen in part: the larger count holds then.
     pub(super) fn join(&mut self, other: &Self) {
-        self.events = if self.inferred == other.inferred {
-            self.events + other.events
+        if self.inferred == other.inferred {
+            (self.events, self.uncapped) = (self.events + other.events, self.uncapped + other.uncapped);
         } else {
-            self.events.max(other.events)
-        };
+            self.events = self.events.max(other.events);
+            self.uncapped = self.uncapped.max(other.uncapped);
+        }
         if other.first.hi_ns < self.first.hi_ns {
             (self.first, self.tier) = (other.first, other.tier);
         }

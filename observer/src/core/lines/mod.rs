@@ -148,6 +148,8 @@ pub struct Failure {
     pub signal: Signal,
     /// How many of them are a fault.
     pub policy: Policy,
+    /// Whether every one counts, however many come at once: the policy's burst cap does not hold for it.
+    pub in_full: bool,
     /// Judged only where not all of these other signals are counted by probes.
     pub instead_of: &'static [Signal],
 }
@@ -155,38 +157,43 @@ pub struct Failure {
 impl Failure {
     /// A failure of which one is enough.
     pub const fn terminal(signal: Signal) -> Self {
-        Self { signal, policy: Policy::TERMINAL, instead_of: &[] }
+        Self { signal, policy: Policy::TERMINAL, in_full: false, instead_of: &[] }
     }
 
     /// A refused connection: three of them, and more than one in a thousand arrivals. Each costs its
     /// client a second or more, but a single one at the edge of a burst is not a fault of the host.
     pub const fn refused_connection(signal: Signal) -> Self {
         let policy = Policy { floor_ratio: 0.001, threshold: 3.0, burst_cap: f64::INFINITY, is_share: true };
-        Self { signal, policy, instead_of: &[] }
+        Self { signal, policy, in_full: false, instead_of: &[] }
     }
 
     /// A segment that was lost: more than one in a hundred, for longer than one burst lasts.
     pub const fn lost_segment(signal: Signal) -> Self {
         let policy = Policy { floor_ratio: 0.01, threshold: 20.0, burst_cap: 10.0, is_share: true };
-        Self { signal, policy, instead_of: &[] }
+        Self { signal, policy, in_full: false, instead_of: &[] }
+    }
+
+    /// A segment of a handshake that was lost: it costs its client a second or more, in a burst as well.
+    pub const fn lost_handshake(signal: Signal) -> Self {
+        Self { in_full: true, ..Self::lost_segment(signal) }
     }
 
     /// A connection that was broken off: five of them, and more than one in a hundred.
     pub const fn broken_connection(signal: Signal) -> Self {
         let policy = Policy { floor_ratio: 0.01, threshold: 5.0, burst_cap: f64::INFINITY, is_share: true };
-        Self { signal, policy, instead_of: &[] }
+        Self { signal, policy, in_full: false, instead_of: &[] }
     }
 
     /// A period of a quota in which the cgroup was stopped: a quarter of them or more, for about a second.
     pub const fn throttled_period(signal: Signal) -> Self {
         let policy = Policy { floor_ratio: 0.25, threshold: 5.0, burst_cap: f64::INFINITY, is_share: true };
-        Self { signal, policy, instead_of: &[] }
+        Self { signal, policy, in_full: false, instead_of: &[] }
     }
 
     /// A moment of want: more than one a second, and more often than one burst has it.
     pub const fn pressed(signal: Signal) -> Self {
         let policy = Policy { floor_ratio: 1.0, threshold: 10.0, burst_cap: 5.0, is_share: false };
-        Self { signal, policy, instead_of: &[] }
+        Self { signal, policy, in_full: false, instead_of: &[] }
     }
 
     /// The same, judged only where not all of `others` are counted by probes.

@@ -49,8 +49,8 @@ impl FaultLine for PacketLoss {
 
     fn failures(&self) -> &'static [Failure] {
         const FAILURES: &[Failure] = &[
-            Failure::lost_segment(Signal::RetransmitSyn),
-            Failure::lost_segment(Signal::RetransmitSynAck),
+            Failure::lost_handshake(Signal::RetransmitSyn),
+            Failure::lost_handshake(Signal::RetransmitSynAck),
             Failure::lost_segment(Signal::RetransmitFast),
             Failure::lost_segment(Signal::RetransmitTimeout),
             Failure::lost_segment(Signal::SegmentsRetransmitted).instead_of(KINDS),

@@ -84,7 +84,7 @@ const RESET: &[Probe] = &[
         Need::Arguments {
             given: |offsets| offsets.tp_send_reset_arity,
             at_least: 3,
-            otherwise: "before 6.10 it leaves out resets without a socket",
+            otherwise: "before 6.10 it gives no reason and leaves out resets without a socket",
         },
     ),
     Probe::new("reset_sent_by_socket", TracePoint("tcp_send_reset"), &[S::ResetSent])

@@ -54,6 +54,24 @@ fn throttling_explains_the_overflow_of_a_service_that_stood_still() {
 }
 
 #[test]
+fn what_a_probe_counts_is_not_counted_again_by_its_counter() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    for periods in 1..=20 {
+        story.counted(Signal::CpuPeriods, CPU, periods);
+        story.counted(Signal::CpuThrottledPeriods, CPU, periods);
+        // The counter lags behind, and counts the same.
+        let mut again = story.frame.signals.clone();
+        for sample in &mut again {
+            (sample.tier, sample.first_ns, sample.last_ns) = (Tier::Counter, None, None);
+            sample.count -= 1;
+        }
+        story.frame.signals.extend(again);
+        story.step();
+    }
+    assert_eq!(story.engine.ledger.in_run(Signal::CpuThrottledPeriods, &CPU), Some(20));
+}
+
+#[test]
 fn a_little_throttling_explains_nothing() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     throttled_service(&mut story, 0, 2, 5);
