@@ -153,6 +153,11 @@ impl Running {
         }
     }
 
+    /// The next line, if there is one by now.
+    pub fn line(&self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
     /// All further lines, until the child closes its output.
     pub fn rest(&self) -> Result<Vec<String>> {
         let mut rest = Vec::new();

@@ -62,7 +62,7 @@ pub struct Flood {
     /// Send one volley of SYNs, wait for all answers, and then volleys of final ACKs.
     #[arg(long)]
     pub complete: bool,
-    /// After the volleys of SYNs, take them all back.
+    /// Take the SYNs of a volley back before the next one.
     #[arg(long)]
     pub reset: bool,
     /// Workers of an ordinary load beside it.
@@ -131,10 +131,9 @@ impl Flood {
                 wire.send_syns(&clients)?;
                 syns += clients.len();
                 thread::sleep(Duration::from_millis(self.interval_ms));
-            }
-            if self.reset {
-                (0..self.half_open * self.volleys)
-                    .try_for_each(|number| wire.send(&packet::reset(client(number), self.to)))?;
+                if self.reset {
+                    wire.send_resets(&clients)?;
+                }
             }
         }
         Report::Packets { syns: syns as u64, syn_acks: syn_acks as u64, acks: acks as u64 }.send()?;
@@ -167,6 +166,10 @@ impl Wire {
 
     fn send_syns(&self, clients: &[SocketAddrV4]) -> Result<()> {
         clients.iter().try_for_each(|client| self.send(&packet::syn(*client, self.server)))
+    }
+
+    fn send_resets(&self, clients: &[SocketAddrV4]) -> Result<()> {
+        clients.iter().try_for_each(|client| self.send(&packet::reset(*client, self.server)))
     }
 
     fn send_acks(&self, sequences: &HashMap<SocketAddrV4, u32>) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{PORT, Scenario};
+use super::{PLATEAU, PORT, Scenario};
 use crate::{
     cgroup::{Cgroup, Controller},
     check::{Count, Ending, Expect, Place, Truth},
@@ -32,13 +32,13 @@ const CLIENTS: u32 = 8;
 
 fn play(stage: &Stage) -> Result<Ending> {
     let cgroup = Cgroup::make(Controller::Cpu, "service")?;
-    let service = stage
+    let mut service = stage
         .serve("service", Serve { cgroup: vec![cgroup.folder()], burn_us: BURN_US, ..Serve::on(PORT) })?;
     // Not before it has started, which would be throttled as well.
     cgroup.limit_cpu(QUOTA_US)?;
     let throttled = Watch::start(cgroup.throttled_periods())?;
     let labeller = Labeller::start(service.pid)?;
-    let load = stage.observe(
+    let mut load = stage.observe(
         &[],
         &Role::Load(Load {
             netns_of: Some(service.pid),
@@ -48,6 +48,10 @@ fn play(stage: &Stage) -> Result<Ending> {
         }),
     )?;
     throttled.wait_for(PERIODS, PATIENCE)?;
+    // So that the end of the run is quiet, and counts taken a little later are the same.
+    load.relent()?;
+    service.relent()?;
+    throttled.wait_quiet(PLATEAU, PATIENCE)?;
     let finished = load.finish()?;
     ensure!(labeller.finish().count(Counter::ListenOverflows) == 0, "the accept queue overflowed");
     println!("  truth {} requests were answered", finished.tally.done);

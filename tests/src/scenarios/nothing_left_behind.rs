@@ -33,8 +33,9 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 const KILLS: u32 = 20;
-/// Observers that run at the same time.
-const AT_ONCE: u32 = 4;
+/// Observers that run at the same time, each to be killed in another part of its run.
+const AT_ONCE: u32 = Part::ALL.len() as u32;
+const PERIOD: Duration = Duration::from_millis(2);
 /// The instants are the same in every run of the lab.
 const SEED: u64 = 20_261_121;
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -56,13 +57,9 @@ fn play(stage: &Stage) -> Result<Ending> {
     let runs = Runs { stage, observer, service, before: bpf::objects()? };
 
     let whole = runs.undisturbed()?;
-    println!(
-        "  an undisturbed run takes {:.1} s and makes {} BPF objects",
-        whole.seconds(),
-        whole.names.len()
-    );
-    for first in (0..KILLS).step_by(AT_ONCE as usize) {
-        runs.kill_some(first, whole.took)?;
+    println!("  an undisturbed run takes {:?} and makes {} BPF objects", whole.lengths, whole.names.len());
+    for round in 0..KILLS / AT_ONCE {
+        runs.kill_some(round, &whole)?;
     }
     runs.check_freed(&whole.names)?;
     drop(runs);
@@ -84,17 +81,29 @@ struct Runs<'a> {
     before: BTreeMap<(bpf::Kind, u32), String>,
 }
 
-/// What a run is that nobody kills.
-struct Whole {
-    took: Duration,
-    /// The names of its BPF objects.
-    names: BTreeSet<String>,
+/// Part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Until there is a recording: probes are loaded and attached.
+    Loading,
+    /// Until the command runs.
+    PreRoll,
+    /// Until the command ends.
+    Load,
+    /// Until observer ends: it settles, judges and writes.
+    Finish,
 }
 
-impl Whole {
-    fn seconds(&self) -> f64 {
-        self.took.as_secs_f64()
-    }
+impl Part {
+    const ALL: [Self; 4] = [Self::Loading, Self::PreRoll, Self::Load, Self::Finish];
+}
+
+/// What a run is that nobody kills.
+struct Whole {
+    /// How long each part takes.
+    lengths: [Duration; Part::ALL.len()],
+    /// The names of its BPF objects.
+    names: BTreeSet<String>,
 }
 
 /// One of them.
@@ -102,12 +111,51 @@ struct Run {
     running: Running,
     recording: PathBuf,
     begun: Instant,
-    /// When it is to be killed.
-    at: Duration,
+    /// Since when there is a recording.
+    recorded: Option<Instant>,
+    /// Since when the command runs.
+    ready: Option<Instant>,
+    /// What the command has said.
+    said: Vec<String>,
+    /// It is to be killed so long after this part has begun.
+    part: Part,
+    after: Duration,
+}
+
+impl Run {
+    /// Looks how far it is, and says whether it is to be killed now.
+    fn is_due(&mut self) -> bool {
+        self.said.extend(self.running.line());
+        if self.recording.exists() {
+            self.recorded.get_or_insert_with(Instant::now);
+        }
+        if !self.said.is_empty() {
+            self.ready.get_or_insert_with(Instant::now);
+        }
+        let since = match self.part {
+            Part::Loading => Some(self.begun),
+            Part::PreRoll => self.recorded,
+            Part::Load => self.ready,
+            Part::Finish => self.ready.map(|ready| ready + Duration::from_millis(LOAD_MS)),
+        };
+        since.is_some_and(|since| Instant::now() >= since + self.after)
+    }
+
+    fn wait_due(&mut self) -> Result<()> {
+        while !self.is_due() {
+            ensure!(self.begun.elapsed() < DEADLINE, "no run came to {:?} in {DEADLINE:?}", self.part);
+            thread::sleep(PERIOD);
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("killed {:.2} s into {:?}", self.after.as_secs_f64(), self.part)
+    }
 }
 
 impl Runs<'_> {
-    fn start(&self, name: &str, at: Duration) -> Result<Run> {
+    fn start(&self, name: &str, part: Part, after: Duration) -> Result<Run> {
         let role = Role::Load(Load {
             netns_of: Some(self.service.pid),
             workers: 2,
@@ -121,49 +169,58 @@ impl Runs<'_> {
         command.arg("--output").arg(folder.join(format!("{name}.json")));
         command.arg("--record").arg(&recording).arg("--").args(self.stage.role_args(&role)?);
         let running = Running::start(name, command, folder)?;
-        Ok(Run { running, recording, begun: Instant::now(), at })
+        let begun = Instant::now();
+        let (recorded, ready, said) = (None, None, Vec::new());
+        Ok(Run { running, recording, begun, recorded, ready, said, part, after })
     }
 
-    /// A run from beginning to end, which shows how long it takes and what it makes.
+    /// A run from beginning to end, which shows how long its parts take and what it makes.
     fn undisturbed(&self) -> Result<Whole> {
-        let mut run = self.start("undisturbed", Duration::ZERO)?;
-        ensure!(matches!(run.running.report()?, Report::Ready { .. }), "the command did not start");
+        let mut run = self.start("undisturbed", Part::Finish, Duration::ZERO)?;
+        let begun = run.begun;
+        run.wait_due()?;
+        let (recorded, ready) =
+            run.recorded.zip(run.ready).context("it neither records nor starts its command")?;
         let made = bpf::objects()?.into_iter().filter(|(id, _)| !self.before.contains_key(id));
         let names = made.map(|(_, name)| name).filter(|name| !name.is_empty()).collect();
         let status = run.running.wait(DEADLINE)?;
         ensure!(status.success(), "an undisturbed run ended with {status}");
-        Ok(Whole { took: run.begun.elapsed(), names })
+        let load = Duration::from_millis(LOAD_MS);
+        let finish = ready.elapsed().saturating_sub(load);
+        Ok(Whole { lengths: [recorded - begun, ready - recorded, load, finish], names })
     }
 
-    /// Starts some of them at once and kills each at its instant.
-    fn kill_some(&self, first: u32, whole: Duration) -> Result<()> {
-        let mut runs: Vec<_> = (first..first + AT_ONCE)
-            .map(|number| self.start(&format!("killed-{number:02}"), instant(number, whole)))
+    /// Starts one for each part of a run and kills each in its part.
+    fn kill_some(&self, round: u32, whole: &Whole) -> Result<()> {
+        let mut runs: Vec<_> = (round * AT_ONCE..)
+            .zip(Part::ALL.into_iter().zip(whole.lengths))
+            .map(|(number, (part, length))| {
+                self.start(&format!("killed-{number:02}"), part, instant(round, number, length))
+            })
             .collect::<Result<_>>()?;
-        runs.sort_by_key(|run| run.begun + run.at);
         for run in &mut runs {
-            thread::sleep(run.at.saturating_sub(run.begun.elapsed()));
+            run.wait_due()?;
             run.running.signal(Signal::SIGKILL)?;
             run.running.wait(DEADLINE)?;
         }
-        runs.iter().try_for_each(|run| self.check(run))
+        runs.iter_mut().try_for_each(|run| self.check(run))
     }
 
     /// Checks the command and the recording of one that was killed.
-    fn check(&self, run: &Run) -> Result<()> {
+    fn check(&self, run: &mut Run) -> Result<()> {
         // Its output ends when the command has ended: nobody else holds the other end of the pipe.
-        let said = run.running.rest()?;
-        let said: Vec<Report> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let at_s = run.at.as_secs_f64();
+        run.said.extend(run.running.rest()?);
+        let said: Vec<Report> = run.said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let place = run.place();
         let started = match said.as_slice() {
             [] => false,
             [Report::Ready { .. }, .., Report::Tally(Tally { done: 1.., .. })] => true,
-            other => bail!("killed at {at_s:.2} s, and the command did not go on to its end: {other:?}"),
+            other => bail!("{place}, and the command did not go on to its end: {other:?}"),
         };
-        let reported = self.report(run).with_context(|| format!("killed at {at_s:.2} s"))?;
+        let reported = self.report(run).with_context(|| place.clone())?;
         let command = if started { "the command went on to its end" } else { "there was no command yet" };
-        println!("  killed at {at_s:.2} s: {command}, {reported}");
-        ensure!(!started || reported == READABLE, "killed at {at_s:.2} s, and {reported}");
+        println!("  {place}: {command}, {reported}");
+        ensure!(!started || reported == READABLE, "{place}, and {reported}");
         Ok(())
     }
 
@@ -210,15 +267,15 @@ impl Runs<'_> {
 
 const READABLE: &str = "its recording can be read";
 
-/// The instant of a kill: somewhere in its own part of the run.
-fn instant(number: u32, whole: Duration) -> Duration {
+/// The instant of a kill: somewhere in its own piece of a part of the run.
+fn instant(round: u32, number: u32, length: Duration) -> Duration {
     // SplitMix64.
     let mut z = SEED.wrapping_add(u64::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
     let fraction = (z >> 11) as f64 / (1_u64 << 53) as f64;
-    whole.mul_f64((f64::from(number) + fraction) / f64::from(KILLS))
+    length.mul_f64((f64::from(round) + fraction) / f64::from(KILLS / AT_ONCE))
 }
 
 /// The network namespaces that processes live in.
@@ -245,15 +302,16 @@ fn settings() -> BTreeMap<PathBuf, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{KILLS, instant};
+    use super::{AT_ONCE, KILLS, instant};
 
     #[test]
-    fn the_instants_cover_the_whole_run() {
-        let whole = Duration::from_secs(20);
-        for number in 0..KILLS {
-            let second = Duration::from_secs(number.into());
-            let at = instant(number, whole);
-            assert!(at >= second && at <= second + Duration::from_secs(1), "{number}: {at:?}");
+    fn the_instants_cover_the_whole_part() {
+        let rounds = KILLS / AT_ONCE;
+        let length = Duration::from_secs(rounds.into());
+        for round in 0..rounds {
+            let second = Duration::from_secs(round.into());
+            let at = instant(round, 4 * round, length);
+            assert!(at >= second && at <= second + Duration::from_secs(1), "{round}: {at:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     PORT, Scenario,
     file_table_full::OWN_MACHINE,
     light_load,
-    oom_kill::{COMM, OOM_KILL},
+    oom_kill::{OOM_KILL, comm},
 };
 use crate::{
     check::{Count, Ending, Expect, Place, Truth},
@@ -55,12 +55,17 @@ fn play(stage: &Stage) -> Result<Ending> {
     ensure!(kills.count() == 1, "{} processes were killed, not one", kills.count());
     let truth = Truth {
         onset: kills.onset()?,
-        place: Place { pid: Some(hog.pid()), comm: Some(COMM.to_owned()), ..Place::default() },
+        place: Place { pid: Some(hog.pid()), comm: Some(comm()?), ..Place::default() },
         counts: vec![Count::of(&["oom_kill"]).kernel_says("oom_kill", kills.count())],
     };
     let ending = HOST.check_first(&truth, &finished)?;
     let (Ending::Ok, Some(verdict)) = (&ending, &finished.verdict) else { return Ok(ending) };
-    let because = verdict.first.as_ref().map_or("", |first| &first.because);
-    ensure!(because.contains(CONSTRAINT), "the hit does not say {CONSTRAINT}: {because}");
+    let evidence = verdict.first.iter().flat_map(|first| &first.evidence);
+    let reasons: Vec<_> =
+        evidence.filter_map(|entry| entry.reasons.as_ref()).flat_map(|of| of.keys()).collect();
+    ensure!(
+        reasons.iter().any(|reason| *reason == CONSTRAINT),
+        "the reason is {reasons:?}, not {CONSTRAINT}"
+    );
     Ok(ending)
 }

@@ -2,6 +2,8 @@
 //! then there is nothing left to take, and it kills the service. Clients that go on connecting are refused: an
 //! effect, not a fault of its own.
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{PORT, Scenario};
@@ -25,8 +27,6 @@ pub const OOM_KILL: Expect = Expect { fault_line: "oom_kill", role: "target", de
 const CONNECTION_REFUSED: Expect =
     Expect { fault_line: "connection_refused", role: "path", deciding: &["connect_refused"] };
 pub const MEMORY_LIMIT: u64 = 48 << 20;
-/// The name of every process of the lab.
-pub const COMM: &str = "observer-lab";
 /// The limit is reached after half a second at this load, and all of it leaked after about three.
 const LEAK_KIB: usize = 96;
 const SCRATCH_KIB: usize = 512;
@@ -65,6 +65,9 @@ fn play(stage: &Stage) -> Result<Ending> {
 
     let ending = OOM_KILL.check_first(&truth, &finished)?;
     let (Ending::Ok, Some(verdict)) = (&ending, &finished.verdict) else { return Ok(ending) };
+    let pressure =
+        verdict.hit("memory_pressure").context("memory pressure is not among the hits in scope")?;
+    ensure!(pressure.role == OOM_KILL.role, "memory_pressure has role {:?}", pressure.role);
     check_edge("memory_pressure", "oom_kill", verdict)?;
     check_edge("oom_kill", "connection_refused", verdict)?;
     let hit = verdict.hit("connection_refused").context("refused connections are not among the hits")?;
@@ -87,12 +90,17 @@ pub fn oom_truth(victim: u32, cgroup: &Cgroup, kills: &Watch) -> Result<Truth> {
         onset: kills.onset()?,
         place: Place {
             pid: Some(victim),
-            comm: Some(COMM.to_owned()),
+            comm: Some(comm()?),
             cgroup: Some(cgroup.name()),
             ..Place::default()
         },
         counts: vec![Count::of(&["oom_kill"]).kernel_says("oom_kill", kills.count())],
     })
+}
+
+/// The name of this process and of all that run the same program.
+pub fn comm() -> Result<String> {
+    Ok(fs::read_to_string("/proc/self/comm")?.trim_end().to_owned())
 }
 
 fn refused_truth(service: &Service, tally: &Tally) -> Result<Truth> {
