@@ -63,9 +63,9 @@ pub struct Load {
     /// Lose this share of the segments with data that arrive.
     #[arg(long)]
     pub lose_per_mille: u32,
-    /// Do not begin to lose before this time.
+    /// Do not begin to lose before the order to resume.
     #[arg(long)]
-    pub lose_after_ms: u64,
+    pub lose_on_order: bool,
     /// Close first, as soon as the answer is there.
     #[arg(long)]
     pub close_first: bool,
@@ -105,7 +105,7 @@ impl Load {
             stubborn: 0,
             first_try: None,
             lose_per_mille: 0,
-            lose_after_ms: 0,
+            lose_on_order: false,
             close_first: false,
             close_by_reset: false,
             keep_alive: false,
@@ -152,6 +152,7 @@ impl Load {
 pub struct Traffic {
     options: Load,
     begun: Instant,
+    losing: AtomicBool,
     /// What came of it.
     pub ledger: Ledger,
     relented: AtomicBool,
@@ -164,8 +165,9 @@ impl Traffic {
     /// A load that has not begun.
     pub fn new(options: Load) -> Self {
         Self {
-            options,
             begun: Instant::now(),
+            losing: AtomicBool::new(!options.lose_on_order),
+            options,
             ledger: Ledger::default(),
             relented: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -182,8 +184,10 @@ impl Traffic {
     }
 
     fn obey(&self, order: Order) {
-        if order == Order::Relent {
-            self.relented.store(true, Ordering::Relaxed);
+        match order {
+            Order::Relent => self.relented.store(true, Ordering::Relaxed),
+            Order::Resume => self.losing.store(true, Ordering::Relaxed),
+            _ => {}
         }
     }
 
@@ -306,8 +310,7 @@ impl Traffic {
     }
 
     fn loses(&self) -> bool {
-        let after = Duration::from_millis(self.options.lose_after_ms);
-        self.begun.elapsed() >= after && !self.relented.load(Ordering::Relaxed)
+        self.losing.load(Ordering::Relaxed) && !self.relented.load(Ordering::Relaxed)
     }
 
     fn over(&self, deadline: Instant) -> bool {

@@ -52,8 +52,6 @@ const DROPS: u64 = 100;
 /// Retransmissions that make a fault beyond doubt, and how long they go on at least.
 const LOSSES: u64 = 150;
 const LASTS: Duration = Duration::from_millis(2500);
-/// So much later than the load do segments begin to get lost.
-const LOSE_AFTER_MS: u64 = 2000;
 const LOST_PER_MILLE: u32 = 150;
 /// Answers that show the run has begun.
 const UNDER_WAY: u64 = 20;
@@ -94,16 +92,17 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     let tracked = Tracked::start(stage, BYSTANDER_PORT)?;
     let labeller = Labeller::start(service.pid)?;
     let Role::Load(lossy) = lossy_load(&service, LOST_PER_MILLE) else { bail!("not a load") };
-    let mut load = stage.observe(&[], &Role::Load(Load { lose_after_ms: LOSE_AFTER_MS, ..lossy }))?;
+    let mut load = stage.observe(&[], &Role::Load(Load { lose_on_order: true, ..lossy }))?;
     load.wait_for_done(UNDER_WAY)?;
     let limit = limit_entries()?;
     let other_load = stage.start("bystander-load", &tracked.load())?;
     tracked.labeller.wait_for(Counter::ConntrackDrop, DROPS, PATIENCE)?;
-    labeller.wait_for(Counter::RetransSegs, 1, PATIENCE)?;
+    load.resume()?;
     thread::sleep(LASTS);
     labeller.wait_for(Counter::RetransSegs, LOSSES, PATIENCE)?;
     load.relent()?;
     drop(limit);
+    load.wait_for_idle()?;
     labeller.wait_quiet(REST, PATIENCE)?;
     tracked.labeller.wait_quiet(REST, PATIENCE)?;
     let finished = load.finish()?;

@@ -60,6 +60,8 @@ fn lose(stage: &Stage, per_mille: u32, at_least: u64) -> Result<(Service, Labels
     thread::sleep(LASTS);
     labeller.wait_for(Counter::RetransSegs, at_least, PATIENCE)?;
     load.relent()?;
+    // What is still to be sent again is; a client that were stopped before would reset its connection.
+    load.wait_for_idle()?;
     labeller.wait_quiet(REST, PATIENCE)?;
     let finished = load.finish()?;
     Ok((service, labeller.finish(), finished))
