@@ -153,7 +153,7 @@ offsets! {
     syn_recv_v6_arity = Arity("tcp_v6_syn_recv_sock");
     /// Arguments of `__inet_hash_connect` (4, 5 from 6.18 on).
     hash_connect_arity = Arity("__inet_hash_connect");
-    /// Arguments of the tracepoint `tcp_retransmit_skb` (2; 3 with the error, from 6.15 on).
+    /// Arguments of the tracepoint `tcp_retransmit_skb` (2; 3 with the error, in 6.18).
     tp_retransmit_arity = TracepointArity("tcp_retransmit_skb");
     /// Arguments of the tracepoint `tcp_send_reset` (2; 3 with the reason, from 6.10 on).
     tp_send_reset_arity = TracepointArity("tcp_send_reset");

@@ -25,42 +25,74 @@ struct Occurrence {
     times: u64,
     /// The task that the event is to name; null for the one in whose context the hook runs.
     task: *const u8,
+    /// When it happened, where that is not now; else 0.
+    at_ns: u64,
+}
+
+impl Occurrence {
+    /// One, now.
+    const ONCE: Self =
+        Self { level: Level { used: 0, limit: 0 }, times: 1, task: core::ptr::null(), at_ns: 0 };
+
+    #[inline(always)]
+    fn at_ns(&self) -> u64 {
+        if self.at_ns != 0 { self.at_ns } else { now_ns() }
+    }
+}
+
+/// CLOCK_MONOTONIC.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: plain helper call.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Counts one occurrence of a load signal.
 #[inline(always)]
 pub fn count(key: &Key) {
-    count_load(key, Occurrence { level: Level::default(), times: 1, task: core::ptr::null() });
+    count_load(key, Occurrence::ONCE);
 }
 
 /// Counts one occurrence of a load signal at a level of use.
 #[inline(always)]
 pub fn count_level(key: &Key, level: Level) {
-    count_load(key, Occurrence { level, times: 1, task: core::ptr::null() });
+    count_load(key, Occurrence { level, ..Occurrence::ONCE });
 }
 
 /// Counts several occurrences of a load signal at once.
 #[inline(always)]
 pub fn count_times(key: &Key, times: u64) {
-    count_load(key, Occurrence { level: Level::default(), times, task: core::ptr::null() });
+    count_load(key, Occurrence { times, ..Occurrence::ONCE });
+}
+
+/// Counts several occurrences of a load signal at a known instant.
+#[inline(always)]
+pub fn count_times_at(key: &Key, times: u64, at_ns: u64) {
+    count_load(key, Occurrence { times, at_ns, ..Occurrence::ONCE });
 }
 
 /// Counts one occurrence of a failure, and tells user space of the first one of a subject.
 #[inline(always)]
 pub fn count_failure(key: &Key, level: Level) {
-    count_failed(key, Occurrence { level, times: 1, task: core::ptr::null() });
+    count_failed(key, Occurrence { level, ..Occurrence::ONCE });
 }
 
 /// Counts several occurrences of a failure at once.
 #[inline(always)]
 pub fn count_failure_times(key: &Key, times: u64) {
-    count_failed(key, Occurrence { level: Level::default(), times, task: core::ptr::null() });
+    count_failed(key, Occurrence { times, ..Occurrence::ONCE });
+}
+
+/// Counts several occurrences of a failure at a known instant.
+#[inline(always)]
+pub fn count_failure_times_at(key: &Key, times: u64, at_ns: u64) {
+    count_failed(key, Occurrence { times, at_ns, ..Occurrence::ONCE });
 }
 
 /// Counts one failure of a task that is not the one in context.
 #[inline(always)]
 pub fn count_failure_of(key: &Key, task: *const u8) {
-    count_failed(key, Occurrence { level: Level::default(), times: 1, task });
+    count_failed(key, Occurrence { task, ..Occurrence::ONCE });
 }
 
 #[inline(always)]
@@ -91,8 +123,7 @@ fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> bool {
     let Some(cell) = cells.get_ptr_mut(key) else { return false };
     // SAFETY: the kernel returned this CPU's value of a live map entry.
     let cell = unsafe { &mut *cell };
-    // SAFETY: plain helper call.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = occurrence.at_ns();
     if cell.count == 0 {
         cell.first_ns = now;
     }
@@ -125,8 +156,7 @@ fn create_failure(key: &Key, occurrence: &Occurrence) {
 #[inline(always)]
 fn create(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<u64> {
     const BPF_NOEXIST: u64 = 1;
-    // SAFETY: plain helper call.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = occurrence.at_ns();
     let cell = Cell {
         count: occurrence.times,
         first_ns: now,

@@ -72,6 +72,8 @@ pub struct Periods {
     pub elapsed: u32,
     /// Of them, used up.
     pub throttled: u32,
+    /// When they were counted: CLOCK_MONOTONIC.
+    pub at_ns: u64,
 }
 
 /// The periods of each cgroup, by its id.

@@ -31,6 +31,8 @@ pub struct Tally {
     pub active: u64,
     /// Connections established by the role.
     pub connected: u64,
+    /// How often segments of established connections were sent again, by the sockets' own account.
+    pub retransmits: u64,
     /// Requests answered, connections accepted, or ports taken.
     pub done: u64,
     /// Connections that the role gave up, since they were not established in time.
@@ -149,6 +151,11 @@ impl Ledger {
     /// A connect has ended, after it had sent its SYN again so many times.
     pub fn syn_retransmits(&self, count: u64) {
         self.book().tally.syn_retransmits += count;
+    }
+
+    /// A connection has ended, after it had sent segments again so many times.
+    pub fn retransmits(&self, count: u64) {
+        self.book().tally.retransmits += count;
     }
 
     /// One more connection given up, within `bracket`, after so many further SYNs.

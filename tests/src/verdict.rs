@@ -72,6 +72,9 @@ pub struct Clock {
 pub struct Coverage {
     /// Per signal.
     pub signals: Vec<SignalCoverage>,
+    /// Occurrences that are known to be missing, by reason.
+    #[serde(default)]
+    pub events_lost: BTreeMap<String, u64>,
 }
 
 /// A named interval of the load.

@@ -24,7 +24,7 @@ const CA_LOSS: u8 = 4;
 pub fn retransmit(ctx: BtfTracePointContext) -> u32 {
     let sock = Sock(ctx.arg::<*const u8>(0));
     let packet = Packet(ctx.arg::<*const u8>(1));
-    // From 6.15 on it is told of failures, too.
+    // With a third argument (6.18), the tracepoint is told of failures, too.
     if offsets().tp_retransmit_arity > 2 && context_slot(ctx.as_ptr(), 2) as i32 != 0 {
         return 0;
     }

@@ -11,7 +11,7 @@ use observer_common::Signal;
 
 use crate::{
     cgroup,
-    emit::{Level, count_failure, count_failure_times, count_times, lost},
+    emit::{Level, count_failure, count_failure_times_at, count_times_at, lost, now_ns},
     maps::{PERIOD_TIMER, PERIODS, Periods, offsets},
     sock::{context_slot, pointer, read},
 };
@@ -45,6 +45,7 @@ fn periods_of(group: *const u8) {
     let now = Periods {
         elapsed: read(group, offsets().nr_periods),
         throttled: read(group, offsets().nr_throttled),
+        at_ns: now_ns(),
     };
     let Some(seen) = PERIODS.get_ptr_mut(cgroup) else {
         if PERIODS.insert(cgroup, now, 0).is_err() {
@@ -57,10 +58,12 @@ fn periods_of(group: *const u8) {
     let elapsed = now.elapsed.wrapping_sub(before.elapsed);
     let throttled = now.throttled.wrapping_sub(before.throttled);
     if elapsed > 0 {
-        count_times(&cgroup::key(Signal::CpuPeriods, cgroup), elapsed.into());
+        count_times_at(&cgroup::key(Signal::CpuPeriods, cgroup), elapsed.into(), now.at_ns);
     }
     if throttled > 0 {
-        count_failure_times(&cgroup::key(Signal::CpuThrottledPeriods, cgroup), throttled.into());
+        // The kernel counted them when the timer ran before, right after that look at its counts.
+        let key = cgroup::key(Signal::CpuThrottledPeriods, cgroup);
+        count_failure_times_at(&key, throttled.into(), before.at_ns);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Attaching the probes one by one. A refused one is no error but a lower tier.
 
 use aya::{
-    Btf as AyaBtf, Ebpf,
+    Btf as AyaBtf, BtfError, Ebpf,
     maps::{Array, MapError},
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError},
 };
@@ -155,7 +155,7 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    if let Some(aya::BtfError::UnknownBtfTypeName { .. }) = cause.downcast_ref() {
+    if let Some(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) = cause.downcast_ref() {
         return "the kernel image has nothing of that name".to_owned();
     }
     match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {

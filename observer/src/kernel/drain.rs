@@ -28,8 +28,12 @@ pub struct Drain {
     seen: HashMap<Key, u64>,
     losses: HashMap<String, u64>,
     read_ns: Option<u64>,
-    programs: Vec<i32>,
+    programs: Vec<(String, i32)>,
+    ticks: u64,
 }
+
+/// Ticks between two looks at what the kernel skipped.
+const RECURSION_TICKS: u64 = 10;
 
 /// How a probed signal is read.
 #[derive(Clone, Copy)]
@@ -62,6 +66,7 @@ impl Drain {
             losses: HashMap::new(),
             read_ns: None,
             programs,
+            ticks: 0,
         })
     }
 
@@ -124,7 +129,13 @@ impl Drain {
         }
         let ring: u64 = self.events_lost.get(&0, 0).map_or(0, |values| values.iter().sum());
         now.push(("ring_full".to_owned(), ring));
-        now.push(("recursion".to_owned(), self.programs.iter().map(|fd| recursion_misses(*fd)).sum()));
+        // It takes a file per program: not at every tick.
+        if self.ticks.is_multiple_of(RECURSION_TICKS) {
+            let misses =
+                |program: &(String, i32)| (format!("recursion:{}", program.0), recursion_misses(program.1));
+            now.extend(self.programs.iter().map(misses));
+        }
+        self.ticks += 1;
         for (reason, count) in now {
             if count != 0 && self.losses.insert(reason.clone(), count) != Some(count) {
                 frame.losses.push(Loss { reason, count });
@@ -200,12 +211,12 @@ fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
         .map_err(|source| KernelError::Map { name, source })
 }
 
-/// Descriptors of the attached programs. They stay open as long as the [`Kernel`] lives.
-fn program_fds(kernel: &Kernel) -> Vec<i32> {
+/// Names and descriptors of the attached programs. They stay open as long as the [`Kernel`] lives.
+fn program_fds(kernel: &Kernel) -> Vec<(String, i32)> {
     kernel
         .ebpf
         .programs()
-        .filter_map(|(_, program)| program.fd().ok().map(|fd| fd.as_fd().as_raw_fd()))
+        .filter_map(|(name, program)| Some((name.to_owned(), program.fd().ok()?.as_fd().as_raw_fd())))
         .collect()
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     answer::is_whole,
-    dial::{Dial, Dialled},
+    dial::{Dial, Dialled, retransmits},
     limit_descriptors, obey, ready,
 };
 use crate::{
@@ -262,7 +262,10 @@ impl Traffic {
     }
 
     fn converse(&self, mut stream: TcpStream, deadline: Instant) -> Option<TcpStream> {
-        match Bracket::around(|| self.exchange(&mut stream, deadline)) {
+        let before = retransmits(&stream);
+        let (exchanged, bracket) = Bracket::around(|| self.exchange(&mut stream, deadline));
+        self.ledger.retransmits(retransmits(&stream) - before);
+        match (exchanged, bracket) {
             (Ok(()), _) => {
                 self.ledger.done();
                 self.options.keep_alive.then_some(stream)

@@ -2,7 +2,7 @@
 //! them, so clients send their SYNs again, and give up. And the same beside a test that loses packets for
 //! another reason.
 
-use std::{env, fs, net::SocketAddrV4, path::Path};
+use std::{env, fs, net::SocketAddrV4, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -49,11 +49,12 @@ const PATIENCE_MS: u64 = 3500;
 const BYSTANDER_PORT: u16 = 9090;
 /// Drops that make a fault beyond doubt.
 const DROPS: u64 = 100;
-/// Two seconds' worth: more than one burst.
-const LOSSES: u64 = 500;
+/// Retransmissions that make a fault beyond doubt, and how long they go on at least.
+const LOSSES: u64 = 150;
+const LASTS: Duration = Duration::from_millis(2500);
 /// So much later than the load do segments begin to get lost.
 const LOSE_AFTER_MS: u64 = 2000;
-const LOST_PER_MILLE: u32 = 125;
+const LOST_PER_MILLE: u32 = 150;
 /// Answers that show the run has begun.
 const UNDER_WAY: u64 = 20;
 
@@ -98,6 +99,8 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     let limit = limit_entries()?;
     let other_load = stage.start("bystander-load", &tracked.load())?;
     tracked.labeller.wait_for(Counter::ConntrackDrop, DROPS, PATIENCE)?;
+    labeller.wait_for(Counter::RetransSegs, 1, PATIENCE)?;
+    thread::sleep(LASTS);
     labeller.wait_for(Counter::RetransSegs, LOSSES, PATIENCE)?;
     load.relent()?;
     drop(limit);
@@ -106,7 +109,8 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     let finished = load.finish()?;
     drop(other_load);
     let labels = tracked.labeller.finish();
-    let (drops, loss) = (drop_truth(&tracked.service, &labels)?, loss_truth(&service, &labeller.finish())?);
+    let drops = drop_truth(&tracked.service, &labels)?;
+    let loss = loss_truth(&service, &labeller.finish(), &finished)?;
     ensure!(drops.onset.to_ns < loss.onset.from_ns, "the faults came in the wrong order");
     drops.print();
 

@@ -1,5 +1,7 @@
 //! Segments with data are lost on their way to the clients: by the dozen, or now and then.
 
+use std::{thread, time::Duration};
+
 use anyhow::{Context, Result, ensure};
 
 use super::{PACKET_LOSS, PORT, REST, RETRANSMITS, Scenario, listener};
@@ -9,11 +11,12 @@ use crate::{
     label::{Labeller, Labels},
     roles::{Role, load::Load, serve::Serve},
     stage::{Finished, PATIENCE, Service, Stage},
+    verdict::Tier,
 };
 
 pub const LOSS: Scenario = Scenario {
     name: "packet_loss",
-    about: "an eighth of all segments with data is lost on the way; they are sent again",
+    about: "one in seven segments with data is lost on the way; they are sent again",
     play: loss,
 };
 
@@ -23,19 +26,21 @@ pub const TRICKLE: Scenario = Scenario {
     play: trickle,
 };
 
-const LOST_PER_MILLE: u32 = 125;
+const LOST_PER_MILLE: u32 = 150;
 const TRICKLE_PER_MILLE: u32 = 5;
-/// Two or three seconds' worth: more than one burst.
-const ENOUGH: u64 = 600;
+/// Retransmissions that make a fault beyond doubt.
+const ENOUGH: u64 = 200;
 /// More than a fault line that looks at numbers alone would put up with.
 const A_FEW: u64 = 25;
+/// How long it goes on at least: longer than one burst.
+const LASTS: Duration = Duration::from_millis(2500);
 /// Answers of several segments: so that one that is lost is followed by others, or is the last.
-const PIECES: u16 = 6;
+const PIECES: u16 = 10;
 const CLIENTS: u32 = 16;
 
 fn loss(stage: &Stage) -> Result<Ending> {
     let (service, labels, finished) = lose(stage, LOST_PER_MILLE, ENOUGH)?;
-    PACKET_LOSS.check_first(&loss_truth(&service, &labels)?, &finished)
+    PACKET_LOSS.check_first(&loss_truth(&service, &labels, &finished)?, &finished)
 }
 
 fn trickle(stage: &Stage) -> Result<Ending> {
@@ -51,6 +56,8 @@ fn lose(stage: &Stage, per_mille: u32, at_least: u64) -> Result<(Service, Labels
     let service = stage.serve("service", lossy_service())?;
     let labeller = Labeller::start(service.pid)?;
     let mut load = stage.observe(&[], &lossy_load(&service, per_mille))?;
+    load.wait_for_done(1)?;
+    thread::sleep(LASTS);
     labeller.wait_for(Counter::RetransSegs, at_least, PATIENCE)?;
     load.relent()?;
     labeller.wait_quiet(REST, PATIENCE)?;
@@ -74,17 +81,20 @@ pub fn lossy_load(service: &Service, lose_per_mille: u32) -> Role {
 }
 
 /// The truth about a service whose segments were lost.
-pub fn loss_truth(service: &Service, labels: &Labels) -> Result<Truth> {
+pub fn loss_truth(service: &Service, labels: &Labels, finished: &Finished) -> Result<Truth> {
     // A probe for the loss of the last segment may come first, and is not a loss yet.
     let onsets = [Counter::FastRetrans, Counter::Timeouts].map(|counter| labels.onset(counter));
     let onset = onsets.into_iter().flatten().min_by_key(|onset| onset.to_ns).context("nothing was lost")?;
     let shown =
         [Counter::FastRetrans, Counter::Timeouts, Counter::LossProbes, Counter::SynRetrans, Counter::OutSegs];
     let shown = shown.map(|counter| format!("{} {}", counter.name(), labels.count(counter)));
-    println!("  truth {}", shown.join(", "));
+    println!("  truth {}, {} retransmits of clients", shown.join(", "), finished.tally.retransmits);
+    // The kernel counts both ends of a connection in one place; what clients sent again is not the listener's.
+    let of_clients = finished.tally.retransmits.cast_signed();
+    let count = Count::of(RETRANSMITS).kernel(Counter::RetransSegs, labels);
     Ok(Truth {
         onset,
         place: listener(service),
-        counts: vec![Count::of(RETRANSMITS).kernel(Counter::RetransSegs, labels)],
+        counts: vec![count.explained(Tier::Tracepoint, -of_clients, "less what the clients sent again")],
     })
 }

@@ -19,7 +19,7 @@ pub const RAMP: Scenario = Scenario {
     name: "phases_ramp",
     about: "a load that rises, stays and falls: ramp_up, plateau, ramp_down",
     play: |stage| {
-        play(stage, &[("ramp_up", 0, 180, 4500), ("plateau", 180, 180, 5000), ("ramp_down", 180, 0, 4500)])
+        play(stage, &[("ramp_up", 0, 200, 4000), ("plateau", 200, 200, 6000), ("ramp_down", 200, 0, 4000)])
     },
 };
 
@@ -27,7 +27,7 @@ pub const STEP: Scenario = Scenario {
     name: "phases_step",
     about: "a load in three steps: a plateau each",
     play: |stage| {
-        play(stage, &[("plateau", 40, 40, 4000), ("plateau", 90, 90, 4000), ("plateau", 180, 180, 4000)])
+        play(stage, &[("plateau", 30, 30, 4500), ("plateau", 90, 90, 4500), ("plateau", 200, 200, 4500)])
     },
 };
 

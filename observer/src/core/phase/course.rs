@@ -12,13 +12,15 @@ const NOISE_FLOOR: f64 = 0.02;
 /// say so would make a phase of every change of its pace.
 const DISPERSION_FLOOR: f64 = 1.0;
 /// Blocks that the dispersion is estimated from, where a run is long enough for [`BLOCK_S`].
-const BLOCKS: usize = 40;
+const BLOCKS: usize = 25;
 /// Longest block: a counter that is read once a second says nothing of shorter ones.
 const BLOCK_S: f64 = 1.0;
 /// What a block has to count for its noise to look normal.
 const BLOCK_COUNT: f64 = 5.0;
 /// Median of the square of a standard normal variable.
 const MEDIAN_CHI_SQUARE: f64 = 0.4549;
+/// Mean of the lower nineteen twentieths of it.
+const TRIMMED_CHI_SQUARE: f64 = 0.759;
 
 /// The load, step by step.
 #[derive(Debug)]
@@ -76,29 +78,44 @@ fn are_kept(arrivals: &[f64], open: &[f64], step_s: f64) -> bool {
     peak > 0.0 && (arrived <= 2.0 * peak || open_seconds >= KEPT_S * arrived)
 }
 
-/// Variance over mean, as short and as long blocks show it: a counter is even within each read, and a
-/// load that comes in bursts is even over many of them. The larger is the safer.
+/// Variance over mean, as long blocks show it: a counter is even within each read, a late tick within
+/// two. Few blocks may show it too small by chance; then the many short ones have a say.
 fn dispersion(values: &[f64], step_s: f64) -> f64 {
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     let steps_per_s = (BLOCK_S / step_s).round() as usize;
     let long = (values.len() / BLOCKS).clamp(1, steps_per_s.max(1));
     let short = ((BLOCK_COUNT / mean).ceil() as usize).clamp(1, long);
-    let dispersion = |length: usize| dispersion_of(values, length).unwrap_or(DISPERSION_FLOOR);
-    dispersion(short).max(dispersion(long)).max(DISPERSION_FLOOR)
+    let short = trimmed_mean(&bends(values, short)).unwrap_or(DISPERSION_FLOOR);
+    let long = median(&bends(values, long)).unwrap_or(DISPERSION_FLOOR);
+    long.max((short * long).sqrt()).max(DISPERSION_FLOOR)
 }
 
-/// The same of blocks of one length, from their second differences: neither slopes nor a few edges move
-/// the median of those.
-fn dispersion_of(values: &[f64], length: usize) -> Option<f64> {
-    let blocks: Vec<f64> = values.chunks_exact(length).map(|block| block.iter().sum()).collect();
-    let mut ratios: Vec<f64> = blocks
-        .windows(3)
+/// Squared second differences of blocks of one length over what they come to by chance, the smallest
+/// first. A slope has none.
+fn bends(values: &[f64], length: usize) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    values.iter().for_each(|value| sums.push(sums[sums.len() - 1] + value));
+    let block = |start: usize| sums[start + length] - sums[start];
+    let starts = 0..(values.len() + 1).saturating_sub(3 * length);
+    let mut bends: Vec<f64> = starts
+        .map(|start| [block(start), block(start + length), block(start + 2 * length)])
         .filter(|three| three.iter().sum::<f64>() > BLOCK_COUNT)
         .map(|three| {
             let bend = three[0] - 2.0 * three[1] + three[2];
             bend * bend / (2.0 * three.iter().sum::<f64>())
         })
         .collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).map(|median| median / MEDIAN_CHI_SQUARE)
+    bends.sort_by(f64::total_cmp);
+    bends
+}
+
+/// Dispersion by the median: half of the blocks may have edges in them.
+fn median(bends: &[f64]) -> Option<f64> {
+    bends.get(bends.len() / 2).map(|median| median / MEDIAN_CHI_SQUARE)
+}
+
+/// Dispersion by the mean of all but the highest: ticks that are late now and then count.
+fn trimmed_mean(bends: &[f64]) -> Option<f64> {
+    let kept = &bends[..bends.len() * 19 / 20];
+    (!kept.is_empty()).then(|| kept.iter().sum::<f64>() / kept.len() as f64 / TRIMMED_CHI_SQUARE)
 }

@@ -146,6 +146,9 @@ impl Cutter {
             outline
         };
         let mut changes = vec![outline.clone(), changed(&|it| it.sloped[piece] ^= true)];
+        if outline.sloped[piece] {
+            changes.push(changed(&|it| it.split_by_step(piece)));
+        }
         if piece > 0 {
             changes.push(changed(&|it| it.bends[piece] ^= true));
             changes.push(changed(&|it| it.join_by_slope(piece)));

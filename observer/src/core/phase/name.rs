@@ -87,7 +87,7 @@ impl Namer<'_> {
     fn absorb_short(&self, phases: &mut Vec<Named>) {
         while phases.len() > 1 {
             let length = |index: &usize| phases[*index].piece.len();
-            let too_short = (0..phases.len()).filter(|index| length(index) < self.least(phases, *index));
+            let too_short = (0..phases.len()).filter(|index| length(index) < self.least(&phases[*index]));
             let Some(shortest) = too_short.min_by_key(length) else { break };
             let short = phases.remove(shortest).piece;
             let distance = |index: usize, level: fn(&Piece) -> f64| {
@@ -110,12 +110,11 @@ impl Namer<'_> {
         }
     }
 
-    /// How long a phase has to be. A slope between two levels has to be longer, since a step that falls
-    /// between two reads of a counter looks like one.
-    fn least(&self, phases: &[Named], index: usize) -> usize {
-        let is_inside = index > 0 && index + 1 < phases.len();
-        let is_ramp = matches!(phases[index].name, "ramp_up" | "ramp_down");
-        if is_inside && is_ramp { self.shortest * 5 / 3 } else { self.shortest }
+    /// How long a phase has to be. A slope has to be longer, since a step that falls between two reads of
+    /// a counter looks like one, and so does a load tool that starts its clients or stops them.
+    fn least(&self, phase: &Named) -> usize {
+        let is_ramp = matches!(phase.name, "ramp_up" | "ramp_down");
+        if is_ramp { self.shortest * 5 / 3 } else { self.shortest }
     }
 
     /// Makes one of neighbours that a reader of the chart would not tell apart, the most alike first.

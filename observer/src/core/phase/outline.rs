@@ -77,6 +77,17 @@ impl Outline {
         }
     }
 
+    /// Makes two steps of a piece.
+    pub(super) fn split_by_step(&mut self, piece: usize) {
+        let middle = usize::midpoint(self.cuts[piece], self.cuts[piece + 1]);
+        self.cuts.insert(piece + 1, middle);
+        self.sloped.splice(piece..=piece, [false, false]);
+        self.bends.splice(piece..=piece, [false, false]);
+        if let Some(bends) = self.bends.get_mut(piece + 2) {
+            *bends &= self.sloped[piece + 2];
+        }
+    }
+
     /// Puts a level piece around the beginning of a piece.
     pub(super) fn insert_level(&mut self, piece: usize, reach: usize) {
         let cut = self.cuts[piece];

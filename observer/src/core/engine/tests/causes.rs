@@ -174,3 +174,87 @@ fn memory_pressure_is_a_hit_only_with_the_kill_that_it_led_to() {
     assert_eq!(pressed(false), (String::new(), 0));
     assert_eq!(pressed(true), ("memory_pressure oom_kill".to_owned(), 1));
 }
+
+/// SYNs to a port are sent again until their clients give up.
+fn lost_syns(story: &mut Story, port: u16) {
+    story.counted(Signal::ConnectAttempt, destination(port), 200);
+    for tick in 1..=20 {
+        story.counted(Signal::RetransmitSyn, destination(port), tick * 5);
+        story.counted(Signal::ConnectAbandoned, destination(port), tick * 2);
+        story.step();
+    }
+}
+
+/// Cause and effect of every link.
+fn chain(story: &Story) -> Vec<(String, String)> {
+    story.verdict().chain.iter().map(|link| (link.cause.clone(), link.effect.clone())).collect()
+}
+
+fn link(cause: &str, effect: &str) -> (String, String) {
+    (cause.to_owned(), effect.to_owned())
+}
+
+#[test]
+fn an_overflow_explains_the_syns_that_are_sent_again_to_its_own_listener_only() {
+    let overflow_at = |port: u16| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.counted(Signal::AcceptOverflowSyn, listener(port), 40);
+        lost_syns(&mut story, 80);
+        chain(&story)
+    };
+    let explained = overflow_at(80);
+    assert!(explained.contains(&link("accept_queue_overflow", "packet_loss")), "{explained:?}");
+    assert!(explained.contains(&link("packet_loss", "connect_timeout")), "{explained:?}");
+    assert!(!overflow_at(81).contains(&link("accept_queue_overflow", "packet_loss")));
+}
+
+#[test]
+fn a_full_tracking_table_explains_what_passes_through_it_only() {
+    let full_in = |netns: u32| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.counted(Signal::ConntrackDrop, Subject::namespace(netns), 40);
+        lost_syns(&mut story, 80);
+        (chain(&story), story.verdict().first.expect("a first").fault_line)
+    };
+    let (explained, first) = full_in(NETNS);
+    assert_eq!(first, "conntrack_full");
+    assert!(explained.contains(&link("conntrack_full", "packet_loss")), "{explained:?}");
+    let (elsewhere, first) = full_in(super::OTHER_NETNS);
+    assert_eq!(first, "packet_loss");
+    assert!(!elsewhere.contains(&link("conntrack_full", "packet_loss")), "{elsewhere:?}");
+}
+
+#[test]
+fn a_kill_explains_the_refusals_of_what_the_victim_served_only() {
+    let killed = |pid: u32| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.owns(17, NETNS, 80).owns(18, NETNS, 81);
+        let memory = Subject { pid: Some(pid), controller: Some(Controller::Memory), ..CPU };
+        story.counted(Signal::OomKill, memory, 1);
+        story.counted(Signal::ConnectAttempt, destination(80), 200);
+        story.counted(Signal::ConnectRefused, destination(80), 50);
+        story.step();
+        chain(&story)
+    };
+    assert_eq!(killed(17), [link("oom_kill", "connection_refused")]);
+    assert_eq!(killed(18), []);
+}
+
+#[test]
+fn resets_come_of_an_overflow_only_where_the_kernel_is_told_to_send_them() {
+    let reset = |abort: &str| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.frame.facts.push(Fact::Limit {
+            name: "net.ipv4.tcp_abort_on_overflow".into(),
+            value: abort.into(),
+            place: format!("netns {NETNS}"),
+        });
+        story.counted(Signal::SynArrival, listener(80), 100);
+        story.counted(Signal::AcceptOverflowAck, listener(80), 40);
+        story.counted(Signal::ResetSent, listener(80), 40);
+        story.step();
+        chain(&story)
+    };
+    assert_eq!(reset("1"), [link("accept_queue_overflow", "connection_resets")]);
+    assert_eq!(reset("0"), []);
+}

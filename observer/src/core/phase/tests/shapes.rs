@@ -11,12 +11,14 @@ pub(super) enum Noise {
     Paced,
     /// Random, around a level that wanders by a few percent from second to second.
     Unsteady,
+    /// Random arrivals on a host so busy that some are entered a tick late.
+    Late,
     /// Random arrivals, read from a counter about once a second.
     Counter,
 }
 
 impl Noise {
-    pub(super) const ALL: [Self; 4] = [Self::Random, Self::Paced, Self::Unsteady, Self::Counter];
+    pub(super) const ALL: [Self; 5] = [Self::Random, Self::Paced, Self::Unsteady, Self::Late, Self::Counter];
 }
 
 /// A part of a load: rates per second, change linear.
@@ -191,12 +193,15 @@ impl Shape {
                 let mean = until(step + 1) - until(step);
                 drift += (1.0 - drift) * 0.1 + 0.01 * random.normal();
                 match noise {
-                    Noise::Random | Noise::Counter => random.poisson(mean),
+                    Noise::Random | Noise::Late | Noise::Counter => random.poisson(mean),
                     Noise::Paced => until(step + 1).floor() - until(step).floor(),
                     Noise::Unsteady => random.poisson(mean * drift),
                 }
             })
             .collect();
+        if noise == Noise::Late {
+            put_off(&mut counts, random);
+        }
         if noise == Noise::Counter {
             counts = read_by_the_second(&counts, random);
         }
@@ -221,4 +226,15 @@ fn read_by_the_second(counts: &[f64], random: &mut Random) -> Vec<f64> {
         seen.extend((1..=to - from).map(|step| share(step) - share(step - 1)));
     }
     seen
+}
+
+/// In every tenth tick some of what happened is only seen in the next.
+fn put_off(counts: &mut [f64], random: &mut Random) {
+    for step in 1..counts.len() {
+        if random.unit() < 0.1 {
+            let late = (counts[step - 1] * random.unit()).floor();
+            counts[step - 1] -= late;
+            counts[step] += late;
+        }
+    }
 }

@@ -1,0 +1,144 @@
+//! What the account is made of.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use observer_common::Signal;
+
+use crate::core::{
+    frame::{LogTopic, Tier, UsageSample},
+    subject::Subject,
+};
+
+/// An interval of CLOCK_MONOTONIC in which an instant lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bracket {
+    /// Not earlier than this.
+    pub lo_ns: u64,
+    /// Not later than this.
+    pub hi_ns: u64,
+}
+
+/// What happened between two reads at one subject.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Increment {
+    /// The signal.
+    pub signal: Signal,
+    /// How it was counted.
+    pub tier: Tier,
+    /// Where, in the ledger's own form (see [`identity`]).
+    pub subject: Subject,
+    /// Whether a process of the observed command's tree did it.
+    pub generator: bool,
+    /// Occurrences.
+    pub events: u64,
+    /// When the first of them happened.
+    pub first: Bracket,
+    /// When the last of them happened, at the latest.
+    pub last_ns: u64,
+}
+
+/// Everything known about one signal at one subject.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// How it is counted.
+    pub tier: Tier,
+    /// Whether a process of the observed command's tree did it.
+    pub generator: bool,
+    /// A process that did it, where the hook knows.
+    pub pid: Option<u32>,
+    /// Occurrences before the run began.
+    pub in_pre_roll: u64,
+    /// Occurrences since the run began.
+    pub in_run: u64,
+    /// First occurrence since the run began; probes only.
+    pub first_ns: Option<u64>,
+    /// Last occurrence since the run began; probes only.
+    pub last_ns: Option<u64>,
+    /// Highest use of the resource seen at an occurrence.
+    pub peak: Option<u64>,
+    /// The limit in force at the latest occurrence.
+    pub limit: Option<u64>,
+    /// Occurrences since the run began by the kernel's reason, where it has one.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+impl Series {
+    pub(super) fn new(tier: Tier) -> Self {
+        Self {
+            tier,
+            generator: false,
+            pid: None,
+            in_pre_roll: 0,
+            in_run: 0,
+            first_ns: None,
+            last_ns: None,
+            peak: None,
+            limit: None,
+            reasons: BTreeMap::new(),
+        }
+    }
+}
+
+impl Series {
+    /// Adds what was counted at another subject.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.generator |= other.generator;
+        self.in_pre_roll += other.in_pre_roll;
+        self.in_run += other.in_run;
+        self.first_ns = [self.first_ns, other.first_ns].into_iter().flatten().min();
+        self.last_ns = self.last_ns.max(other.last_ns);
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Everything known about one usage.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// The latest sample.
+    pub last: UsageSample,
+    /// The highest use seen since the run began, and the limit at that moment.
+    pub peak: UsageSample,
+    /// Recent samples as (read_ns, used), oldest first, for rates and forecasts.
+    pub recent: VecDeque<(u64, u64)>,
+}
+
+/// A process that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its parent.
+    pub parent: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Its cgroup.
+    pub cgroup: Option<u64>,
+    /// Its network namespace.
+    pub netns: Option<u32>,
+    /// Whether it belongs to the observed command's tree.
+    pub generator: bool,
+}
+
+/// A line of the kernel's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// CLOCK_MONOTONIC of it.
+    pub at_ns: u64,
+    /// What it is about.
+    pub about: LogTopic,
+    /// The line.
+    pub text: String,
+}
+
+/// What the kernel's log says of a process that it killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Its command name.
+    pub comm: String,
+    /// `CONSTRAINT_MEMCG`, `CONSTRAINT_NONE`, ...
+    pub constraint: String,
+    /// Path of the cgroup whose limit it was; `None` where the whole host was out of memory.
+    pub limit_owner: Option<String>,
+    /// Path of the victim's cgroup.
+    pub cgroup: Option<String>,
+}
