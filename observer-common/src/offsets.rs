@@ -117,6 +117,8 @@ offsets! {
     task_signal = Member("task_struct", "signal");
     /// Threads of a process that have not exited.
     signal_live = Member("signal_struct", "live");
+    /// Pointer to the task that made a task.
+    task_parent = Member("task_struct", "real_parent");
     /// Command name of a task.
     task_comm = Member("task_struct", "comm");
     /// Pointer to the cgroups of a task.

@@ -96,7 +96,8 @@ signals! {
     TimeWaitOverflow = "time_wait_overflow", Namespace;
     /// A packet was dropped because the connection tracking table was full.
     ConntrackDrop = "conntrack_drop", Namespace;
-    /// An unassured entry was evicted from a full connection tracking table to make room.
+    /// Unassured entries were evicted from a full connection tracking table to make room. (A probe counts the
+    /// searches that found some, the kernel's counter the entries.)
     ConntrackEarlyDrop = "conntrack_early_drop", Namespace;
     /// A SYN was sent again.
     RetransmitSyn = "retransmit_syn", Destination;

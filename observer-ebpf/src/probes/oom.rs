@@ -16,7 +16,7 @@ use crate::{
     cgroup,
     emit::{Level, count_failure, count_failure_of},
     maps::{OOM, Oom, offsets},
-    sock::{context_slot, read},
+    sock::{context_slot, pointer, read},
 };
 
 /// What limited the allocation, for the victims that follow. Plus one, so that 0 means unknown.
@@ -36,7 +36,9 @@ pub fn oom_kill(ctx: BtfTracePointContext) -> u32 {
     if offsets().tp_mark_victim_task == 1 {
         let victim = argument as *const u8;
         let mut key = killed(cgroup::of_memory(victim), read(victim, offsets().task_tgid));
-        if is_generator(key.pid) {
+        // The victim has its SIGKILL already, and may have left the tree on another CPU; its parent has not.
+        let parent: u32 = read(pointer(victim, offsets().task_parent), offsets().task_tgid);
+        if is_generator(key.pid) || is_generator(parent) {
             key.flags = key_flags::GENERATOR;
         }
         count_failure_of(&key, victim);

@@ -13,7 +13,7 @@ use nix::{
     unistd::gethostname,
 };
 
-use observer_common::{Event, key_flags};
+use observer_common::{Event, Signal, SubjectKind, key_flags};
 
 use super::clock::{mono_ns, real_ns};
 use crate::{
@@ -175,13 +175,17 @@ impl Probes {
 
 /// The process of an event, by the name that it had then: it may be gone by now.
 fn named(event: &Event) -> Option<Fact> {
+    // The cgroup of a kill is the memory controller's, which on cgroup v1 is another hierarchy's.
+    let of_controller = Signal::from_number(event.key.signal).is_some_and(|signal| {
+        matches!(signal.subject_kind(), SubjectKind::CpuCgroup | SubjectKind::MemoryCgroup)
+    });
     let length = event.comm.iter().position(|byte| *byte == 0).unwrap_or(event.comm.len());
     (event.key.pid != 0 && length > 0).then(|| Fact::Process {
         pid: event.key.pid,
         parent: 0,
         comm: String::from_utf8_lossy(&event.comm[..length]).into_owned(),
         netns: (event.key.netns != 0).then_some(event.key.netns),
-        cgroup: (event.key.cgroup != 0).then_some(event.key.cgroup),
+        cgroup: (event.key.cgroup != 0 && !of_controller).then_some(event.key.cgroup),
         generator: event.key.flags & key_flags::GENERATOR != 0,
     })
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use super::{
-    ACCEPT_QUEUE_OVERFLOW, Scenario, cpu_throttling::CPU_THROTTLING, heavy_load, overflow_and_relent,
-    overflow_truth, slow_service,
+    ACCEPT_QUEUE_OVERFLOW, Scenario,
+    cpu_throttling::{CPU_THROTTLING, QUOTA_US},
+    heavy_load, overflow_and_relent, overflow_truth, slow_service,
 };
 use crate::{
     cgroup::{Cgroup, Controller},
@@ -26,8 +27,6 @@ pub const SCENARIO: Scenario = Scenario {
     play,
 };
 
-/// Less than the helper would use, and enough for a service that mostly sleeps.
-const QUOTA_US: u64 = 40_000;
 /// Before observer is started.
 const PERIODS_BEFORE: u64 = 5;
 

@@ -13,7 +13,7 @@ use crate::{
     explain::check_edge,
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
-    stage::Stage,
+    stage::{PATIENCE, Stage},
     watch::Watch,
 };
 
@@ -27,6 +27,8 @@ pub const SCENARIO: Scenario = Scenario {
 const CLIENTS: u32 = 30;
 const RAMP_MS: u64 = 3000;
 const BACKLOG: u16 = 8;
+/// Throttling that is beyond doubt.
+const PERIODS: u64 = 20;
 
 fn play(stage: &Stage) -> Result<Ending> {
     let cgroup = Cgroup::make(Controller::Cpu, "service")?;
@@ -47,6 +49,7 @@ fn play(stage: &Stage) -> Result<Ending> {
             ..Load::to(service.address())
         }),
     )?;
+    throttled.wait_for(PERIODS, PATIENCE)?;
     overflow_and_relent(&mut service, &mut load, &labeller)?;
     let finished = load.finish()?;
 

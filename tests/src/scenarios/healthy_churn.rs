@@ -36,7 +36,7 @@ const HALF_OPEN_MS: u64 = 600;
 /// Over and over: asking for half-open connections is dear, and is not done often.
 const VOLLEYS: u32 = 5;
 /// How long the ports stay in TIME_WAIT under observation, beyond that.
-const STEADY: Duration = Duration::from_millis(500);
+const STEADY: Duration = Duration::from_secs(2);
 
 fn play(stage: &Stage) -> Result<Ending> {
     let sysctl = SYSCTLS.map(str::to_owned).into();

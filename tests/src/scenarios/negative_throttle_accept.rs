@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     ACCEPT_QUEUE_OVERFLOW, Scenario,
-    cpu_throttling::{CPU_THROTTLING, throttling_truth},
+    cpu_throttling::{CPU_THROTTLING, QUOTA_US, throttling_truth},
     overflow_and_relent, overflow_truth, slow_service,
 };
 use crate::{
@@ -26,7 +26,6 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 const BYSTANDER: Expect = Expect { role: "bystander", ..CPU_THROTTLING };
-const QUOTA_US: u64 = 20_000;
 const CLIENTS: u32 = 32;
 /// Long enough that the neighbour is throttled first.
 const RAMP_MS: u64 = 2000;

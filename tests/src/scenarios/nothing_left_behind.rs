@@ -224,9 +224,10 @@ impl Runs<'_> {
         Ok(())
     }
 
-    fn report(&self, run: &Run) -> Result<&'static str> {
+    /// What `observer report` makes of the recording.
+    fn report(&self, run: &Run) -> Result<String> {
         if !run.recording.exists() {
-            return Ok("there is no recording yet");
+            return Ok("there is no recording yet".to_owned());
         }
         let name = run.recording.file_stem().unwrap_or_default().to_string_lossy();
         let mut command = Command::new(self.observer);
@@ -235,8 +236,11 @@ impl Runs<'_> {
         let said = report.rest()?.concat();
         let status: ExitStatus = report.wait(DEADLINE)?;
         match status.code() {
-            Some(0) if said.contains("observer.verdict/1") => Ok(READABLE),
-            Some(1) => Ok("the recording had not begun"),
+            Some(0) if said.contains("observer.verdict/1") => Ok(READABLE.to_owned()),
+            Some(1) => {
+                let why = fs::read_to_string(self.stage.folder().join(format!("report-{name}.stderr")))?;
+                Ok(format!("its recording had not begun: {}", why.trim()))
+            }
             _ => bail!("`observer report` ended with {status} and said {said:?}"),
         }
     }

@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     PORT, Scenario,
     file_table_full::OWN_MACHINE,
-    light_load,
-    oom_kill::{OOM_KILL, comm},
+    oom_kill::{OOM_KILL, comm, steady_load},
 };
 use crate::{
     check::{Count, Ending, Expect, Place, Truth},
@@ -45,7 +44,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let hog = Hog { cgroup: Vec::new(), oom_score_adj: Some(FIRST_TO_DIE), mib_per_s: MIB_PER_S };
     let mut hog = stage.prepare("hog", &Role::Hog(hog))?;
     let kills = Watch::start(Gauge::field(Path::new("/proc/vmstat"), "oom_kill"))?;
-    let mut load = stage.observe(&[], &light_load(&service))?;
+    let mut load = stage.observe(&[], &steady_load(&service))?;
     load.wait_for_done(UNDER_WAY)?;
     hog.order(Order::Resume)?;
     kills.wait_for(1, PATIENCE)?;

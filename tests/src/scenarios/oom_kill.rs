@@ -27,8 +27,8 @@ pub const OOM_KILL: Expect = Expect { fault_line: "oom_kill", role: "target", de
 const CONNECTION_REFUSED: Expect =
     Expect { fault_line: "connection_refused", role: "path", deciding: &["connect_refused"] };
 pub const MEMORY_LIMIT: u64 = 48 << 20;
-/// The limit is reached after half a second at this load, and all of it leaked after about three.
-const LEAK_KIB: usize = 96;
+/// The limit is reached after half a second at this load, and all of it leaked after two and a half.
+const LEAK_KIB: usize = 128;
 const SCRATCH_KIB: usize = 512;
 /// Refusals that clients notice for about a second.
 const REFUSED: u64 = 200;
@@ -81,7 +81,14 @@ fn play(stage: &Stage) -> Result<Ending> {
 
 /// About a hundred and fifty requests a second.
 pub fn steady_load(service: &Service) -> Role {
-    Role::Load(Load { netns_of: Some(service.pid), workers: 4, think_ms: 20, ..Load::to(service.address()) })
+    Role::Load(Load {
+        netns_of: Some(service.pid),
+        workers: 4,
+        think_ms: 20,
+        // Reclaim takes its time on a slow machine.
+        for_ms: 60_000,
+        ..Load::to(service.address())
+    })
 }
 
 /// The truth about processes of a cgroup that were killed, of which `victim` is the first.
