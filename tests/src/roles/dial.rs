@@ -24,6 +24,8 @@ use crate::{
 
 /// How far apart two looks at a connect are: the width of what is known about its end.
 const LOOK: Duration = Duration::from_millis(10);
+/// The state of a socket whose connection is over, as `net/tcp_states.h` numbers it.
+const TCP_CLOSE: u8 = 7;
 
 /// How to connect.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +144,16 @@ fn set_syn_count(socket: &OwnedFd, count: libc::c_int) -> io::Result<()> {
 
 /// How often the socket has sent something again, as the kernel tells it.
 pub fn retransmits(socket: &impl AsRawFd) -> u64 {
+    // Where the kernel tells nothing it stays zero, and the counts of the scenario will not agree.
+    information(socket).map_or(0, |info| u64::from(info.tcpi_total_retrans))
+}
+
+/// Whether nothing is left of the connection.
+pub fn is_closed(socket: &impl AsRawFd) -> bool {
+    information(socket).is_ok_and(|info| info.tcpi_state == TCP_CLOSE)
+}
+
+fn information(socket: &impl AsRawFd) -> nix::Result<libc::tcp_info> {
     // SAFETY: all fields are integers, for which zero is a valid value.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
     let mut length = mem::size_of_val(&info) as libc::socklen_t;
@@ -155,6 +167,5 @@ pub fn retransmits(socket: &impl AsRawFd) -> u64 {
             &raw mut length,
         )
     };
-    // Where the kernel tells nothing it stays zero, and the counts of the scenario will not agree.
-    Errno::result(result).map_or(0, |_| u64::from(info.tcpi_total_retrans))
+    Errno::result(result).map(|_| info)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{SocketAddr, SocketAddrV4, TcpStream},
+    net::{Shutdown, SocketAddr, SocketAddrV4, TcpStream},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     answer::is_whole,
-    dial::{Dial, Dialled, retransmits},
+    dial::{Dial, Dialled, is_closed, retransmits},
     limit_descriptors, obey, ready,
 };
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 
 /// How often a worker that waits for an answer looks whether the load is over.
 const STOP_CHECK: Duration = Duration::from_millis(20);
+/// How long the last acknowledgement of a connection may take.
+const PARTING: Duration = Duration::from_secs(2);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
 
@@ -268,6 +270,9 @@ impl Traffic {
     fn converse(&self, mut stream: TcpStream, deadline: Instant) -> Option<TcpStream> {
         let before = retransmits(&stream);
         let (exchanged, bracket) = Bracket::around(|| self.exchange(&mut stream, deadline));
+        if exchanged.is_ok() && self.options.lose_per_mille > 0 {
+            part(&stream);
+        }
         self.ledger.retransmits(retransmits(&stream) - before);
         match (exchanged, bracket) {
             (Ok(()), _) => {
@@ -335,5 +340,15 @@ impl Traffic {
             before = tally.done;
             println!("  {second:>2} s  {workers:>3} clients  {done:>5} requests/s");
         }
+    }
+}
+
+/// Says goodbye, and waits until that has been heard, so that nothing is sent again unseen: the service has
+/// closed already, and the socket ends when its FIN is acknowledged.
+fn part(stream: &TcpStream) {
+    let deadline = Instant::now() + PARTING;
+    let parting = stream.shutdown(Shutdown::Write).is_ok();
+    while parting && !is_closed(stream) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
     }
 }

@@ -148,6 +148,7 @@ pub const SYN_LOSS: Expect = Expect { role: "path", deciding: &["retransmit_syn"
 
 /// The truth about SYNs that were lost on the way to `place`.
 pub fn syn_loss_truth(place: Place, labels: &Labels, finished: &Finished) -> Result<Truth> {
+    println!("  truth {} segments could not be sent again", labels.count(Counter::RetransFail));
     Ok(Truth {
         onset: labels.onset(Counter::SynRetrans).context("no SYN was sent again")?,
         place,

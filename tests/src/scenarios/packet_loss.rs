@@ -87,8 +87,14 @@ pub fn loss_truth(service: &Service, labels: &Labels, finished: &Finished) -> Re
     // A probe for the loss of the last segment may come first, and is not a loss yet.
     let onsets = [Counter::FastRetrans, Counter::Timeouts].map(|counter| labels.onset(counter));
     let onset = onsets.into_iter().flatten().min_by_key(|onset| onset.to_ns).context("nothing was lost")?;
-    let shown =
-        [Counter::FastRetrans, Counter::Timeouts, Counter::LossProbes, Counter::SynRetrans, Counter::OutSegs];
+    let shown = [
+        Counter::FastRetrans,
+        Counter::Timeouts,
+        Counter::LossProbes,
+        Counter::SynRetrans,
+        Counter::RetransFail,
+        Counter::OutSegs,
+    ];
     let shown = shown.map(|counter| format!("{} {}", counter.name(), labels.count(counter)));
     println!("  truth {}, {} retransmits of clients", shown.join(", "), finished.tally.retransmits);
     // The kernel counts both ends of a connection in one place; what clients sent again is not the listener's.
