@@ -27,8 +27,10 @@ use crate::{
     report::{Ledger, Order, Report},
 };
 
-/// How often a worker that waits for an answer looks whether the load is over.
+/// How often a worker that waits for an answer looks whether the load is over, and how often it then waits on:
+/// an answer that is under way is not to meet a closed socket, which would be a reset.
 const STOP_CHECK: Duration = Duration::from_millis(20);
+const LAST_LOOKS: u32 = 15;
 /// How long the last acknowledgement of a connection may take.
 const PARTING: Duration = Duration::from_secs(2);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
@@ -294,6 +296,7 @@ impl Traffic {
         }
         stream.set_read_timeout(Some(STOP_CHECK))?;
         stream.write_all(if keep_alive { REQUEST } else { LAST_REQUEST })?;
+        let mut looks = LAST_LOOKS;
         let mut answer = Vec::new();
         let mut buffer = [0; 1024];
         loop {
@@ -303,6 +306,9 @@ impl Traffic {
                 Ok(count) => answer.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if self.over(deadline) {
+                        looks -= 1;
+                    }
+                    if looks == 0 {
                         return Err(ErrorKind::TimedOut.into());
                     }
                 }

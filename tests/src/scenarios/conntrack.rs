@@ -52,7 +52,8 @@ const DROPS: u64 = 100;
 /// Retransmissions that make a fault beyond doubt, and how long they go on at least.
 const LOSSES: u64 = 150;
 const LASTS: Duration = Duration::from_millis(2500);
-const LOST_PER_MILLE: u32 = 150;
+/// Beyond doubt from the first moment on, among all that is not lost.
+const LOST_PER_MILLE: u32 = 250;
 /// Answers that show the run has begun.
 const UNDER_WAY: u64 = 20;
 
