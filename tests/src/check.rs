@@ -15,6 +15,10 @@ use crate::{
 /// How far an onset may be off where the deciding signal carries the kernel's own nanosecond.
 const ONSET_TOLERANCE: Duration = Duration::from_millis(50);
 
+/// Pressure and symptoms begin where they rise above what is normal. That may be later than the first event of
+/// all, which is the label, by this much.
+const RISE: Duration = Duration::from_secs(1);
+
 /// How a scenario ended, when it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -186,9 +190,11 @@ impl Expect {
             interval.width().as_secs_f64() * 1e3,
             probe.map_or("by counter".to_owned(), |signal| format!("by the probe {signal}"))
         );
+        let rise = if hit.kind == "resource" { Duration::ZERO } else { RISE };
+        let label = Bracket { to_ns: label.to_ns + rise.as_nanos() as u64, ..label };
         if probe.is_some() {
             ensure!(
-                u128::from(off.unsigned_abs()) <= ONSET_TOLERANCE.as_nanos(),
+                u128::from(label.distance_ns(verdict.onset_ns(hit)).unsigned_abs()) <= ONSET_TOLERANCE.as_nanos(),
                 "the onset of {} is {:+.1} ms off, more than {ONSET_TOLERANCE:?}",
                 self.fault_line,
                 off as f64 / 1e6

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use super::{
-    ACCEPT_QUEUE_OVERFLOW, Scenario,
+    ACCEPT_QUEUE_OVERFLOW, QUIET, Scenario,
     cpu_throttling::{CPU_THROTTLING, QUOTA_US},
     heavy_load, overflow_and_relent, overflow_truth, slow_service,
 };
@@ -44,6 +44,10 @@ fn play(stage: &Stage) -> Result<Ending> {
     let before = throttled.count();
     overflow_and_relent(&mut service, &mut load, &labeller)?;
     let during = throttled.count() - before;
+    // The service catches up with what waits, and nothing overflows when the load is taken down.
+    drop(helper);
+    throttled.wait_quiet(QUIET, PATIENCE)?;
+    labeller.wait_quiet(QUIET, PATIENCE)?;
     let finished = load.finish()?;
 
     println!("  truth throttled in {before} periods before the load, in {during} during it");

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    ACCEPT_QUEUE_OVERFLOW, PORT, Scenario,
+    ACCEPT_QUEUE_OVERFLOW, PORT, QUIET, Scenario,
     cpu_throttling::{BURN_US, CPU_THROTTLING, QUOTA_US, throttling_truth},
     overflow_and_relent, overflow_truth,
 };
@@ -51,6 +51,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     )?;
     throttled.wait_for(PERIODS, PATIENCE)?;
     overflow_and_relent(&mut service, &mut load, &labeller)?;
+    throttled.wait_quiet(QUIET, PATIENCE)?;
     let finished = load.finish()?;
 
     let cause = throttling_truth(&cgroup, &throttled)?;

@@ -35,8 +35,9 @@ const HALF_OPEN: u32 = 84;
 const HALF_OPEN_MS: u64 = 600;
 /// Over and over: asking for half-open connections is dear, and is not done often.
 const VOLLEYS: u32 = 5;
-/// How long the ports stay in TIME_WAIT under observation, beyond that.
-const STEADY: Duration = Duration::from_secs(2);
+/// How long the ports stay in TIME_WAIT under observation, beyond that: on a slow machine observer looks at
+/// them only every few seconds.
+const STEADY: Duration = Duration::from_secs(5);
 
 fn play(stage: &Stage) -> Result<Ending> {
     let sysctl = SYSCTLS.map(str::to_owned).into();
