@@ -85,8 +85,13 @@ pub enum Report {
         /// Final ACKs sent.
         acks: u64,
     },
-    /// When each part of a load of known shape ended, on CLOCK_MONOTONIC.
-    Boundaries(Vec<u64>),
+    /// A load of known shape is over.
+    Shaped {
+        /// When each of its parts ended, on CLOCK_MONOTONIC.
+        ends_ns: Vec<u64>,
+        /// How late a connection was opened at worst.
+        late_ns: u64,
+    },
     /// Signals caught, by number.
     Signals(Vec<i32>),
 }

@@ -17,6 +17,8 @@ use crate::{
     sources::{Collector, CollectorConfig},
 };
 
+/// How many refused hooks of one kind are shown.
+const HOOKS_SHOWN: usize = 4;
 /// How many usages are shown.
 const SHOWN: usize = 10;
 
@@ -144,16 +146,27 @@ fn text(findings: &Findings) -> Result<String, fmt::Error> {
     Ok(out)
 }
 
-/// How many are attached, and a line for each that is not.
+/// How many are attached, and why the others are not. (The JSON form names each.)
 fn probes_text(out: &mut String, probes: &Probes) -> fmt::Result {
     let all = probes.programs.len();
     if all == 0 {
         return Ok(());
     }
-    let refused: Vec<_> = probes.programs.iter().filter_map(|p| Some((p, p.why.as_ref()?))).collect();
-    writeln!(out, "\n{} of {all} probes attached in {:.0} ms", all - refused.len(), probes.load_ms)?;
-    for (program, why) in refused {
-        writeln!(out, "  refused  {:36} {why}", program.hook)?;
+    let mut refused: Vec<(&str, Vec<&str>)> = Vec::new();
+    for program in &probes.programs {
+        let Some(why) = &program.why else { continue };
+        match refused.iter_mut().find(|(known, _)| known == why) {
+            Some((_, hooks)) => hooks.push(&program.hook),
+            None => refused.push((why, vec![&program.hook])),
+        }
+    }
+    let attached = all - refused.iter().map(|(_, hooks)| hooks.len()).sum::<usize>();
+    writeln!(out, "\n{attached} of {all} probes attached in {:.0} ms", probes.load_ms)?;
+    for (why, hooks) in refused {
+        let more = hooks.len().saturating_sub(HOOKS_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown = hooks.iter().take(HOOKS_SHOWN).copied().collect::<Vec<_>>().join(", ");
+        writeln!(out, "  refused ({why}): {shown}{more}")?;
     }
     Ok(())
 }
@@ -165,6 +178,7 @@ fn place(usage: &UsageSample) -> String {
         subject.source.map(|source| format!("from {source}")),
         subject.destination.map(|to| format!("to {to}")),
         subject.pid.map(|pid| format!("pid {pid}")),
+        subject.cgroup.map(|cgroup| format!("cgroup {cgroup}")),
         subject.netns.map(|netns| format!("netns {netns}")),
     ];
     let known: Vec<String> = parts.into_iter().flatten().collect();

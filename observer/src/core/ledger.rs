@@ -234,7 +234,7 @@ impl Ledger {
                 self.cgroup_paths.insert((*controller, *id), path.clone());
             }
             Fact::ProcessCgroup { pid, controller, cgroup } => {
-                self.process_cgroups.insert((*pid, *controller), *cgroup);
+                self.join_cgroup(*pid, *controller, *cgroup);
             }
             Fact::KernelLog { at_ns, about, text } => {
                 self.log.push(LogLine { at_ns: *at_ns, about: *about, text: text.clone() });
@@ -253,6 +253,15 @@ impl Ledger {
                 // What was in force at the start stands; a later change is in the recording.
                 self.limits.entry((name.clone(), place.clone())).or_insert(limit);
             }
+        }
+    }
+
+    /// A process that ends is shown in the root cgroup: what it was in before says more.
+    fn join_cgroup(&mut self, pid: u32, controller: Controller, cgroup: u64) {
+        let to_root = self.cgroup_paths.get(&(Some(controller), cgroup)).is_some_and(|path| path == "/");
+        let known = self.process_cgroups.entry((pid, controller)).or_insert(cgroup);
+        if !to_root {
+            *known = cgroup;
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -92,9 +92,9 @@ impl Shape {
             let (shape, ledger) = (self.clone(), Arc::clone(&ledger));
             move || {
                 let begun_ns = mono_ns();
-                shape.drive(begun_ns, &ledger);
+                let late_ns = shape.drive(begun_ns, &ledger);
                 // The lab notices by itself when nobody listens any more.
-                let _ = Report::Boundaries(shape.boundaries(begun_ns)).send();
+                let _ = Report::Shaped { ends_ns: shape.ends_ns(begun_ns), late_ns }.send();
             }
         })?;
         obey(|| ledger.tally(), |_| ())?;
@@ -103,7 +103,7 @@ impl Shape {
     }
 
     /// When each part ended, on CLOCK_MONOTONIC.
-    fn boundaries(&self, begun_ns: u64) -> Vec<u64> {
+    fn ends_ns(&self, begun_ns: u64) -> Vec<u64> {
         let mut at_ns = begun_ns;
         self.part
             .iter()
@@ -114,39 +114,41 @@ impl Shape {
             .collect()
     }
 
-    /// Opens each connection at its time, and ends with the last part.
-    fn drive(&self, begun_ns: u64, ledger: &Ledger) {
+    /// Opens each connection at its time, ends with the last part, and returns how late one was at worst.
+    fn drive(&self, begun_ns: u64, ledger: &Ledger) -> u64 {
         let schedule = schedule(&self.part);
         let next = AtomicUsize::new(0);
+        let late_ns = AtomicU64::new(0);
         thread::scope(|scope| {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     while let Some(offset_ns) = schedule.get(next.fetch_add(1, Ordering::Relaxed)) {
                         sleep_until(begun_ns + offset_ns);
+                        late_ns.fetch_max(mono_ns().saturating_sub(begun_ns + offset_ns), Ordering::Relaxed);
                         request(SocketAddr::V4(self.to), ledger);
                     }
                 });
             }
         });
-        if let Some(end_ns) = self.boundaries(begun_ns).last() {
+        if let Some(end_ns) = self.ends_ns(begun_ns).last() {
             sleep_until(*end_ns);
         }
+        late_ns.into_inner()
     }
 }
 
-/// When to open connections, in nanoseconds from the beginning: at random, but always the same, as many
-/// clients that know nothing of each other would.
+/// When to open connections, in nanoseconds from the beginning: at even intervals, as load tools do that
+/// are told a rate.
 fn schedule(parts: &[Part]) -> Vec<u64> {
-    let mut bits = 1_u64;
     let mut times = Vec::new();
-    // A millisecond is short enough to hold one connection or none at the rates of the lab.
-    let mut elapsed_ms = 0;
+    // A connection is due whenever the sum of the rates passes a whole number.
+    let (mut elapsed_ms, mut due) = (0, 0.0);
     for part in parts {
         for ms in 0..part.ms {
             let done = f64::from(ms) / f64::from(part.ms);
-            let per_s = f64::from(part.from) + (f64::from(part.to) - f64::from(part.from)) * done;
-            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if ((bits >> 33) as f64) < per_s / 1000.0 * f64::from(1_u32 << 31) {
+            due += (f64::from(part.from) + (f64::from(part.to) - f64::from(part.from)) * done) / 1000.0;
+            if due >= 1.0 {
+                due -= 1.0;
                 times.push((elapsed_ms + u64::from(ms)) * 1_000_000);
             }
         }
@@ -191,8 +193,8 @@ mod tests {
         let within = |from_s: u64, to_s: u64| {
             times.iter().filter(|at| (from_s..to_s).contains(&(**at / 1_000_000_000))).count()
         };
-        assert!(within(0, 10).abs_diff(1000) < 100, "{}", within(0, 10));
-        assert!(within(0, 5).abs_diff(250) < 50, "{}", within(0, 5));
-        assert!(within(10, 20).abs_diff(500) < 70, "{}", within(10, 20));
+        assert!(within(0, 10).abs_diff(1000) < 3, "{}", within(0, 10));
+        assert!(within(0, 5).abs_diff(250) < 3, "{}", within(0, 5));
+        assert!(within(10, 20).abs_diff(500) < 3, "{}", within(10, 20));
     }
 }

@@ -19,7 +19,7 @@ pub const RAMP: Scenario = Scenario {
     name: "phases_ramp",
     about: "a load that rises, stays and falls: ramp_up, plateau, ramp_down",
     play: |stage| {
-        play(stage, &[("ramp_up", 0, 200, 4000), ("plateau", 200, 200, 6000), ("ramp_down", 200, 0, 4000)])
+        play(stage, &[("ramp_up", 0, 120, 4000), ("plateau", 120, 120, 6000), ("ramp_down", 120, 0, 4000)])
     },
 };
 
@@ -27,7 +27,7 @@ pub const STEP: Scenario = Scenario {
     name: "phases_step",
     about: "a load in three steps: a plateau each",
     play: |stage| {
-        play(stage, &[("plateau", 30, 30, 4500), ("plateau", 90, 90, 4500), ("plateau", 200, 200, 4500)])
+        play(stage, &[("plateau", 15, 15, 4500), ("plateau", 50, 50, 4500), ("plateau", 120, 120, 4500)])
     },
 };
 
@@ -35,13 +35,15 @@ pub const SPIKE: Scenario = Scenario {
     name: "phases_spike",
     about: "a load with a short top: plateau, spike, plateau",
     play: |stage| {
-        play(stage, &[("plateau", 40, 40, 5000), ("spike", 180, 180, 3000), ("plateau", 40, 40, 5000)])
+        play(stage, &[("plateau", 25, 25, 5000), ("spike", 120, 120, 3000), ("plateau", 25, 25, 5000)])
     },
 };
 
 /// A port of its own: a clear run must not be taken for another lab's on the same host, whose service has
 /// the same address in another namespace.
 const PORT: u16 = 8090;
+/// A load that falls behind by this much has lost its shape.
+const LATEST_MS: u64 = 500;
 /// How far a boundary may be off.
 const TOLERANCE_S: f64 = 2.0;
 
@@ -59,17 +61,23 @@ fn play(stage: &Stage, shape: &[Phase]) -> Result<Ending> {
             part: shape.iter().map(|&(_, from, to, ms)| Part { from, to, ms }).collect(),
         }),
     )?;
-    let ends = loop {
-        if let Report::Boundaries(ends) = load.report()? {
-            break ends;
+    let (ends_ns, late_ns) = loop {
+        if let Report::Shaped { ends_ns, late_ns } = load.report()? {
+            break (ends_ns, late_ns);
         }
     };
     let finished = load.finish()?;
     ensure!(finished.tally.errnos.is_empty(), "not healthy: {:?}", finished.tally);
+    let late_ms = late_ns / 1_000_000;
+    println!("  the load was at most {late_ms} ms late");
+    ensure!(
+        late_ms < LATEST_MS,
+        "this host is too busy to play a load of known shape: a connection was {late_ms} ms late"
+    );
     if let Some(verdict) = &finished.verdict {
         // What follows the command is the recovery, for as long as observer settles.
         let names = shape.iter().map(|phase| phase.0).chain(["recovery"]);
-        check(&names.collect::<Vec<_>>(), &ends, verdict)?;
+        check(&names.collect::<Vec<_>>(), &ends_ns, verdict)?;
     }
     check_clear(&finished)
 }

@@ -53,6 +53,8 @@ pub(super) fn hit(
         phase: phases
             .iter()
             .find(|phase| phase.start_s <= onset_s && onset_s < phase.end_s)
+            // A counter may tell of the last moment only after it.
+            .or_else(|| phases.last().filter(|last| onset_s >= last.end_s))
             .map(|phase| phase.name.clone()),
         load: engine.load.mean(scope, at.hi_ns.saturating_sub(SECOND_NS).max(start_ns), at.hi_ns),
         kind: line.kind(),

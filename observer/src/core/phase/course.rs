@@ -78,8 +78,8 @@ fn are_kept(arrivals: &[f64], open: &[f64], step_s: f64) -> bool {
     peak > 0.0 && (arrived <= 2.0 * peak || open_seconds >= KEPT_S * arrived)
 }
 
-/// Variance over mean, as long blocks show it: a counter is even within each read, a late tick within
-/// two. Few blocks may show it too small by chance; then the many short ones have a say.
+/// Variance over mean, between what short and long blocks show: short ones are many, but a counter is
+/// even within each read, and what is late in one is in the next; long ones are few, and off by chance.
 fn dispersion(values: &[f64], step_s: f64) -> f64 {
     let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
     let steps_per_s = (BLOCK_S / step_s).round() as usize;
@@ -87,7 +87,7 @@ fn dispersion(values: &[f64], step_s: f64) -> f64 {
     let short = ((BLOCK_COUNT / mean).ceil() as usize).clamp(1, long);
     let short = trimmed_mean(&bends(values, short)).unwrap_or(DISPERSION_FLOOR);
     let long = median(&bends(values, long)).unwrap_or(DISPERSION_FLOOR);
-    long.max((short * long).sqrt()).max(DISPERSION_FLOOR)
+    (short.max(DISPERSION_FLOOR) * long.max(DISPERSION_FLOOR)).sqrt()
 }
 
 /// Squared second differences of blocks of one length over what they come to by chance, the smallest
