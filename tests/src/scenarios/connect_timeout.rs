@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{CONNECT_TIMEOUT, PACKET_LOSS, PORT, Scenario};
+use super::{CONNECT_TIMEOUT, PACKET_LOSS, PORT, Scenario, packet_loss::loss_onset};
 use crate::{
     check::{Count, Ending, Expect, Place, Truth, check_clear, find_effect},
     counters::Counter,
@@ -150,7 +150,7 @@ pub const SYN_LOSS: Expect = Expect { role: "path", deciding: &["retransmit_syn"
 pub fn syn_loss_truth(place: Place, labels: &Labels, finished: &Finished) -> Result<Truth> {
     println!("  truth {} segments could not be sent again", labels.count(Counter::RetransFail));
     Ok(Truth {
-        onset: labels.onset(Counter::SynRetrans).context("no SYN was sent again")?,
+        onset: loss_onset(labels)?,
         place,
         counts: vec![
             Count::of(&["retransmit_syn"])

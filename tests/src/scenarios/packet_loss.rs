@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::{PACKET_LOSS, PORT, REST, RETRANSMITS, Scenario, listener};
 use crate::{
     check::{Count, Ending, Truth, check_clear},
+    clock::Bracket,
     counters::Counter,
     label::{Labeller, Labels},
     roles::{Role, load::Load, serve::Serve},
@@ -84,9 +85,7 @@ pub fn lossy_load(service: &Service, lose_per_mille: u32) -> Role {
 
 /// The truth about a service whose segments were lost.
 pub fn loss_truth(service: &Service, labels: &Labels, finished: &Finished) -> Result<Truth> {
-    // A probe for the loss of the last segment may come first, and is not a loss yet.
-    let onsets = [Counter::FastRetrans, Counter::Timeouts].map(|counter| labels.onset(counter));
-    let onset = onsets.into_iter().flatten().min_by_key(|onset| onset.to_ns).context("nothing was lost")?;
+    let onset = loss_onset(labels)?;
     let shown = [
         Counter::FastRetrans,
         Counter::Timeouts,
@@ -105,4 +104,13 @@ pub fn loss_truth(service: &Service, labels: &Labels, finished: &Finished) -> Re
         place: listener(service),
         counts: vec![count.explained(Tier::Tracepoint, -of_clients, "less what the clients sent again")],
     })
+}
+
+/// Around the first loss: a probe for the loss of the last segment may come earlier, and is not one yet.
+pub fn loss_onset(labels: &Labels) -> Result<Bracket> {
+    [Counter::SynRetrans, Counter::FastRetrans, Counter::Timeouts]
+        .into_iter()
+        .filter_map(|counter| labels.onset(counter))
+        .min_by_key(|onset| onset.to_ns)
+        .context("nothing was lost")
 }
