@@ -194,7 +194,8 @@ impl Expect {
         let label = Bracket { to_ns: label.to_ns + rise.as_nanos() as u64, ..label };
         if probe.is_some() {
             ensure!(
-                u128::from(label.distance_ns(verdict.onset_ns(hit)).unsigned_abs()) <= ONSET_TOLERANCE.as_nanos(),
+                u128::from(label.distance_ns(verdict.onset_ns(hit)).unsigned_abs())
+                    <= ONSET_TOLERANCE.as_nanos(),
                 "the onset of {} is {:+.1} ms off, more than {ONSET_TOLERANCE:?}",
                 self.fault_line,
                 off as f64 / 1e6
