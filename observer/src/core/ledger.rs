@@ -290,7 +290,9 @@ impl Ledger {
 
     fn enter_signal(&mut self, sample: &SignalSample) -> Option<Increment> {
         let subject = self.identity_of(sample);
-        if let Some(cgroup) = sample.subject.cgroup {
+        // A namespace as a whole is no cgroup's.
+        let of_namespace = subject == Subject::namespace(subject.netns.unwrap_or(0));
+        if let Some(cgroup) = sample.subject.cgroup.filter(|_| !of_namespace) {
             self.cgroups.insert(subject.clone(), cgroup);
         }
         let before = self.advance_cell(sample);

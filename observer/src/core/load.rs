@@ -149,10 +149,10 @@ impl LoadHistory {
     }
 
     /// Connections appended to a listener's queue in an interval: its own, else its namespace's.
-    fn enqueued(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<u64> {
+    fn enqueued(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let of = |subject: Subject| {
             self.sum(|s| s.signal == Signal::ConnectionAccepted && s.subject == subject)
-                .map(|bins| total(&bins, from_ns, to_ns))
+                .map(|bins| share(&bins, from_ns, to_ns))
         };
         of(listener.clone()).or_else(|| of(Subject::namespace(listener.netns?)))
     }
@@ -166,7 +166,7 @@ impl LoadHistory {
     /// Connections taken from a listener's queue per second: what was appended, less what it grew by.
     pub fn accepted_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let to_ns = to_ns.max(from_ns + BIN_NS);
-        let enqueued = self.enqueued(listener, from_ns, to_ns)? as f64;
+        let enqueued = self.enqueued(listener, from_ns, to_ns)?;
         let grown = self.depth_at(listener, to_ns) as f64 - self.depth_at(listener, from_ns) as f64;
         Some(((enqueued - grown) / ((to_ns - from_ns) as f64 / SECOND_NS as f64)).max(0.0))
     }
@@ -176,13 +176,13 @@ impl LoadHistory {
         let to_ns = to_ns.max(from_ns + BIN_NS);
         let of = |signal: Signal| {
             self.sum(|s| s.signal == signal && s.subject == *listener)
-                .map(|bins| total(&bins, from_ns, to_ns))
+                .map(|bins| share(&bins, from_ns, to_ns))
         };
         let count = match of(Signal::SynArrival) {
             Some(count) => count,
-            None => self.enqueued(listener, from_ns, to_ns)? + of(Signal::ListenDrop).unwrap_or(0),
+            None => self.enqueued(listener, from_ns, to_ns)? + of(Signal::ListenDrop).unwrap_or(0.0),
         };
-        Some(count as f64 / ((to_ns - from_ns) as f64 / SECOND_NS as f64))
+        Some(count / ((to_ns - from_ns) as f64 / SECOND_NS as f64))
     }
 }
 
