@@ -30,7 +30,7 @@ use crate::{
 /// How often a worker that waits for an answer looks whether the load is over, and how often it then waits on:
 /// an answer that is under way is not to meet a closed socket, which would be a reset.
 const STOP_CHECK: Duration = Duration::from_millis(20);
-const LAST_LOOKS: u32 = 15;
+const LAST_LOOKS: u32 = 50;
 /// How long the last acknowledgement of a connection may take.
 const PARTING: Duration = Duration::from_secs(2);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";

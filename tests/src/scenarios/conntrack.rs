@@ -10,7 +10,7 @@ use super::{
     CONNTRACK_FULL, PACKET_LOSS, PORT, REST, Scenario,
     connect_timeout::{SYN_LOSS, abandoned_truth, check_abandoned, syn_loss_truth},
     file_table_full::OWN_MACHINE,
-    packet_loss::{loss_truth, lossy_load, lossy_service},
+    packet_loss::{self, loss_onset, loss_truth, lossy_load, lossy_service},
 };
 use crate::{
     check::{Count, Ending, Expect, Place, Truth, find_effect},
@@ -92,12 +92,16 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     let service = stage.serve("service", lossy_service())?;
     let tracked = Tracked::start(stage, BYSTANDER_PORT)?;
     let labeller = Labeller::start(service.pid)?;
-    let Role::Load(lossy) = lossy_load(&service, LOST_PER_MILLE) else { bail!("not a load") };
+    let Role::Load(lossy) = lossy_load(&service, packet_loss::CLIENTS, LOST_PER_MILLE) else {
+        bail!("not a load")
+    };
     let mut load = stage.observe(&[], &Role::Load(Load { lose_on_order: true, ..lossy }))?;
     load.wait_for_done(UNDER_WAY)?;
     let limit = limit_entries()?;
     let other_load = stage.start("bystander-load", &tracked.load())?;
     tracked.labeller.wait_for(Counter::ConntrackDrop, DROPS, PATIENCE)?;
+    // What a slow machine sent again before is not the loss.
+    let losses = Labeller::start(service.pid)?;
     load.resume()?;
     thread::sleep(LASTS);
     labeller.wait_for(Counter::RetransSegs, LOSSES, PATIENCE)?;
@@ -110,7 +114,7 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     drop(other_load);
     let labels = tracked.labeller.finish();
     let drops = drop_truth(&tracked.service, &labels)?;
-    let loss = loss_truth(&service, &labeller.finish(), &finished)?;
+    let loss = loss_truth(&service, loss_onset(&losses.finish())?, &labeller.finish(), &finished)?;
     ensure!(drops.onset.to_ns < loss.onset.from_ns, "the faults came in the wrong order");
     drops.print();
 
