@@ -97,6 +97,10 @@ offsets! {
     skb_dev = Member("sk_buff", "dev");
     /// The route of a packet; its lowest bit is a flag.
     skb_dst = Member("sk_buff", "_skb_refdst");
+    /// Kind of an IPv4 route.
+    route_type = Member("rtable", "rt_type");
+    /// Flags of an IPv6 route.
+    route6_flags = Member("rt6_info", "rt6i_flags");
     /// Where the memory of a packet begins.
     skb_head = Member("sk_buff", "head");
     /// Network header, from [`Self::skb_head`] on.

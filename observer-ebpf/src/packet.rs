@@ -31,6 +31,29 @@ impl Packet {
         self.tcp_flags() & RST != 0
     }
 
+    /// The route that it came in by.
+    #[inline(always)]
+    fn route(self) -> *const u8 {
+        // The lowest bit says whether it holds a reference.
+        (read::<u64>(self.0, offsets().skb_dst) & !1) as *const u8
+    }
+
+    /// Whether it is for this host, over IPv4.
+    #[inline(always)]
+    pub fn is_local_v4(self) -> bool {
+        /// `RTN_LOCAL`.
+        const LOCAL: u16 = 2;
+        read::<u16>(self.route(), offsets().route_type) == LOCAL
+    }
+
+    /// Whether it is for this host, over IPv6.
+    #[inline(always)]
+    pub fn is_local_v6(self) -> bool {
+        /// `RTF_LOCAL`.
+        const LOCAL: u32 = 0x8000_0000;
+        read::<u32>(self.route(), offsets().route6_flags) & LOCAL != 0
+    }
+
     /// The key of an answer with a reset to this packet, for which there is no socket: a SYN finds that
     /// nobody listens at its destination; anything else belongs to no one.
     #[inline(always)]

@@ -41,19 +41,19 @@ pub fn reset_sent_by_socket(ctx: BtfTracePointContext) -> u32 {
 /// What that leaves out.
 #[fentry(function = "tcp_v4_send_reset")]
 pub fn reset_sent_v4(ctx: FEntryContext) -> u32 {
-    left_out_by_the_tracepoint(&ctx);
+    left_out_by_the_tracepoint(&ctx, Packet::is_local_v4);
     0
 }
 
 /// The same over IPv6.
 #[fentry(function = "tcp_v6_send_reset")]
 pub fn reset_sent_v6(ctx: FEntryContext) -> u32 {
-    left_out_by_the_tracepoint(&ctx);
+    left_out_by_the_tracepoint(&ctx, Packet::is_local_v6);
     0
 }
 
 #[inline(always)]
-fn left_out_by_the_tracepoint(ctx: &FEntryContext) {
+fn left_out_by_the_tracepoint(ctx: &FEntryContext, is_local: impl Fn(Packet) -> bool) {
     let sock = Sock(ctx.arg::<*const u8>(0));
     let packet = Packet(ctx.arg::<*const u8>(1));
     // The kernel never answers a reset with one.
@@ -61,7 +61,10 @@ fn left_out_by_the_tracepoint(ctx: &FEntryContext) {
         return;
     }
     if sock.0.is_null() {
-        without_socket(packet, 0);
+        // Nor does it speak for others.
+        if is_local(packet) {
+            without_socket(packet, 0);
+        }
     } else if !sock.is_full() {
         with_socket(sock, 0);
     }

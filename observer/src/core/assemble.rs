@@ -38,7 +38,9 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     let phases = phases(engine, &scope, start_ns);
     let mut ranked = ranked(engine, &scope, &phases, start_ns);
     let chain = link(engine, &mut ranked, start_ns);
-    ranked.retain(|r| has_effect(r, &chain));
+    // What is harmless by itself is a hit only if something came of it.
+    let causes: BTreeSet<String> = ranked.iter().filter_map(|r| r.hit.explained_by.clone()).collect();
+    ranked.retain(|r| !LINES[r.watch.line].needs_effect() || causes.contains(&r.hit.fault_line));
     ranked.sort_by_key(rank);
     let (in_scope, elsewhere): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|r| r.role != Role::Bystander);
     let first = in_scope.iter().position(|r| may_be_first(&r.hit, &in_scope));
@@ -67,12 +69,6 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
         headroom: headroom::closest(engine, &scope),
         latency: Vec::new(),
     }
-}
-
-/// Whether something came of what is harmless by itself.
-fn has_effect(ranked: &Ranked, chain: &[Link]) -> bool {
-    let line = LINES[ranked.watch.line];
-    !line.needs_effect() || chain.iter().any(|link| link.cause == line.id())
 }
 
 /// Explained hits after unexplained ones, then by the latest instant the onset can have, then by the
@@ -163,6 +159,10 @@ fn link(engine: &Engine, ranked: &mut [Ranked], start_ns: u64) -> Vec<Link> {
                 );
                 let Some(mechanism) = found else { continue };
                 ranked[effect].hit.explained_by.get_or_insert_with(|| edge.cause.to_owned());
+                // What led to what elsewhere is no part of the test's chain.
+                if ranked[effect].role == Role::Bystander {
+                    continue;
+                }
                 links.push(Link {
                     cause: edge.cause.to_owned(),
                     effect: LINES[ranked[effect].watch.line].id().to_owned(),
