@@ -1,6 +1,8 @@
 //! The accept queue of a slow service overflows, while a neighbour in another cgroup is throttled. The one
 //! has nothing to do with the other.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::{
@@ -31,6 +33,9 @@ const CLIENTS: u32 = 32;
 const RAMP_MS: u64 = 2000;
 const PERIODS: u64 = 20;
 
+/// Observer looks once a second at cgroups that are far from the test.
+const SEEN: Duration = Duration::from_millis(1500);
+
 fn play(stage: &Stage) -> Result<Ending> {
     let cgroup = Cgroup::make(Controller::Cpu, "bystander")?;
     let mut neighbour =
@@ -54,7 +59,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     overflow_and_relent(&mut service, &mut load, &labeller)?;
     // So that its count is the same for all who look from now on.
     drop(neighbour);
-    throttled.wait_quiet(super::QUIET, PATIENCE)?;
+    throttled.wait_quiet(SEEN, PATIENCE)?;
     let finished = load.finish()?;
 
     let apart = throttling_truth(&cgroup, &throttled)?;
