@@ -270,9 +270,12 @@ impl Count {
     }
 
     /// An open defect, named in docs/accuracy.md: in about one run of ten a count of retransmissions is short
-    /// by one to three, with nothing among the losses. To be removed with its cause.
+    /// by one to three, with nothing among the losses. It was seen among a hundred and more only; smaller counts
+    /// are held to the last one. To be removed with its cause.
     fn open_shortfall(&self) -> u64 {
-        if self.signals.iter().all(|signal| signal.starts_with("retransmit_")) { 3 } else { 0 }
+        let counted = self.kernel.map(|kernel| kernel.count).or(self.app).unwrap_or(0);
+        let retransmits = self.signals.iter().all(|signal| signal.starts_with("retransmit_"));
+        if retransmits && counted >= 100 { 3 } else { 0 }
     }
 
     fn agree(&self, hook: Option<u64>, excess: i64, skipped: u64) -> bool {
