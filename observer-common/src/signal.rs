@@ -113,6 +113,8 @@ signals! {
     SegmentsSent = "segments_sent", Namespace;
     /// The kernel's own count of retransmitted segments (Tcp RetransSegs).
     SegmentsRetransmitted = "segments_retransmitted", Namespace;
+    /// Of those, the ones that did not even leave this host (TcpExt TCPRetransFail).
+    RetransmitFailed = "retransmit_failed", Namespace;
     /// A reset was sent on a connection, or (kernel's counter OutRsts) at all; with the reason where the
     /// kernel has one.
     ResetSent = "reset_sent", Peer;

@@ -1,6 +1,6 @@
 //! Holding a verdict against the truth that a scenario knows.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -240,15 +240,11 @@ impl Count {
         let tier = self.signals.iter().map(|signal| verdict.tier(signal)).max().unwrap_or(Tier::Absent);
         let explained =
             self.explained.iter().find(|explained| explained.tier == tier && explained.excess != 0);
-        // A program that is running on a CPU already is skipped there; the kernel counts how often.
-        let skipped: u64 = self.signals.iter().map(|signal| skipped(signal, verdict)).sum();
+        let missed: u64 = missed(self.signals, verdict);
         let excess = explained.map_or(0, |explained| explained.excess);
         let exact = self.agree(hook, excess, 0);
         let note = explained.map(|explained| explained.why.replace(' ', "_"));
-        let note = note.or_else(|| (!exact && skipped > 0).then(|| format!("kernel_skipped_{skipped}_runs")));
-        let lacking = self.open_shortfall();
-        let note =
-            note.or_else(|| (!exact && lacking > 0).then(|| "a_few_missing,_cause_not_found_yet".into()));
+        let note = note.or_else(|| (!exact && missed > 0).then(|| format!("observer_names_{missed}_lost")));
         let note = note.map(|note| format!(" note={note}"));
         println!(
             "count {} {} hook={} {} tier={}{}",
@@ -260,7 +256,7 @@ impl Count {
             note.unwrap_or_default()
         );
         ensure!(
-            exact || self.agree(hook, excess, skipped + lacking),
+            exact || self.agree(hook, excess, missed),
             "counts of {} differ: hook={} {}, {excess} explained",
             self.name(),
             shown(hook),
@@ -269,17 +265,8 @@ impl Count {
         Ok(())
     }
 
-    /// An open defect, named in docs/accuracy.md: in about one run of ten a count of retransmissions is short
-    /// by one to three, with nothing among the losses. It was seen among a hundred and more only; smaller counts
-    /// are held to the last one. To be removed with its cause.
-    fn open_shortfall(&self) -> u64 {
-        let counted = self.kernel.map(|kernel| kernel.count).or(self.app).unwrap_or(0);
-        let retransmits = self.signals.iter().all(|signal| signal.starts_with("retransmit_"));
-        if retransmits && counted >= 100 { 3 } else { 0 }
-    }
-
-    fn agree(&self, hook: Option<u64>, excess: i64, skipped: u64) -> bool {
-        agree(hook, excess, skipped, self.kernel.map(|kernel| kernel.count), self.app)
+    fn agree(&self, hook: Option<u64>, excess: i64, missed: u64) -> bool {
+        agree(hook, excess, missed, self.kernel.map(|kernel| kernel.count), self.app)
     }
 
     fn name(&self) -> String {
@@ -294,18 +281,32 @@ impl Count {
 }
 
 /// Whether all who know a count say the same, where observer's is higher by what is explained, and lower by
-/// what the kernel skipped at most.
-fn agree(hook: Option<u64>, excess: i64, skipped: u64, kernel: Option<u64>, app: Option<u64>) -> bool {
+/// what it says that it missed at most.
+fn agree(hook: Option<u64>, excess: i64, missed: u64, kernel: Option<u64>, app: Option<u64>) -> bool {
     let mut others = [kernel, app].into_iter().flatten();
     let expected = hook.map(|hook| hook.checked_add_signed(-excess).unwrap_or(u64::MAX));
     let seen =
-        |other: u64| expected.is_none_or(|least| (least..=least.saturating_add(skipped)).contains(&other));
+        |other: u64| expected.is_none_or(|least| (least..=least.saturating_add(missed)).contains(&other));
     others.all(seen) && kernel.zip(app).is_none_or(|(kernel, app)| kernel == app)
 }
 
-/// How often the kernel skipped the program that counts a signal, which is called like it.
-fn skipped(signal: &str, verdict: &Verdict) -> u64 {
-    verdict.coverage.events_lost.get(&format!("recursion:{signal}")).copied().unwrap_or(0)
+/// What observer itself says that it has missed of these signals: the kernel skips a program that is running
+/// on a CPU already, and says how often; and it may count what no probe sees.
+fn missed(signals: &[&str], verdict: &Verdict) -> u64 {
+    let hooks: BTreeSet<&str> = signals.iter().flat_map(|signal| functions(verdict.source(signal))).collect();
+    let retransmits = signals.iter().any(|signal| signal.starts_with("retransmit_"));
+    let is_theirs = |loss: &str| match loss.split_once(':') {
+        Some(("recursion", hook)) => functions(hook).any(|function| hooks.contains(function)),
+        Some(("unseen", of)) => of == "retransmits" && retransmits,
+        _ => false,
+    };
+    let lost = &verdict.coverage.events_lost;
+    lost.iter().filter(|(reason, _)| is_theirs(reason)).map(|(_, lost)| lost).sum()
+}
+
+/// The kernel's functions and tracepoints in what observer says of a signal's source: `fexit a, kretprobe b`.
+fn functions(source: &str) -> impl Iterator<Item = &str> {
+    source.split(", ").filter_map(|hook| hook.split_once(' ')).map(|(_, function)| function)
 }
 
 /// What observer counted: a probe that is attached and not in the evidence counted nothing.

@@ -79,6 +79,8 @@ counters! {
     OutSegs = Snmp "OutSegs";
     /// Segments sent again.
     RetransSegs = Snmp "RetransSegs";
+    /// Connects, and connections of the SYN queue, that came to nothing.
+    AttemptFails = Snmp "AttemptFails";
     /// Resets sent.
     OutRsts = Snmp "OutRsts";
     /// Packets dropped because the connection tracking table was full.

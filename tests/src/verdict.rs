@@ -101,6 +101,8 @@ pub struct SignalCoverage {
     pub signal: String,
     /// Its tier.
     pub tier: Tier,
+    /// The hooks or files.
+    pub source: String,
     /// Why it is not had on its best tier.
     pub why_degraded: Option<String>,
 }
@@ -272,11 +274,16 @@ impl Verdict {
 
     /// The tier of a signal; absent when coverage does not list it.
     pub fn tier(&self, signal: &str) -> Tier {
-        self.coverage
-            .signals
-            .iter()
-            .find(|entry| entry.signal == signal)
-            .map_or(Tier::Absent, |entry| entry.tier)
+        self.covered(signal).map_or(Tier::Absent, |entry| entry.tier)
+    }
+
+    /// The hooks or files that a signal is had from.
+    pub fn source(&self, signal: &str) -> &str {
+        self.covered(signal).map_or("", |entry| &entry.source)
+    }
+
+    fn covered(&self, signal: &str) -> Option<&SignalCoverage> {
+        self.coverage.signals.iter().find(|entry| entry.signal == signal)
     }
 
     /// The hit of a fault line in scope.

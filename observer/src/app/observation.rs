@@ -147,8 +147,12 @@ impl Observation {
         update
     }
 
-    /// Judges, detaches the probes, and closes the recording.
-    pub(super) fn end(self) -> (Verdict, Option<Recorded>) {
+    /// Looks a last time, judges, detaches the probes, and closes the recording.
+    pub(super) fn end(mut self) -> (Verdict, Option<Recorded>) {
+        if let Probes::Loaded { drain, .. } = &mut self.probes {
+            drain.look_at_everything();
+        }
+        self.tick(Vec::new());
         let verdict = self.engine.verdict(own_cost());
         drop(self.probes);
         let recorded = self.recorder.map(|recorder| recorder.finish(Some(verdict.clone())));

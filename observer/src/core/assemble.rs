@@ -1,6 +1,6 @@
 //! From onsets to the verdict: first, co-first, elsewhere, chain, ruled out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     chain::{self, Onset},
@@ -310,10 +310,17 @@ fn coverage(engine: &Engine, cost: Option<OwnCost>) -> Coverage {
     Coverage {
         signals: engine.header.coverage.clone(),
         events_seen: engine.ledger.series.values().filter(probed).map(|series| series.in_run).sum(),
-        events_lost: engine.ledger.losses.clone(),
+        events_lost: losses(engine),
         ticks_late: engine.ticks_late,
         observer: cost,
     }
+}
+
+/// What is known to be missing: what the kernel side lost or skipped, and what its counters say was there.
+fn losses(engine: &Engine) -> BTreeMap<String, u64> {
+    let unseen = Some(engine.audit.unseen_retransmits()).filter(|unseen| *unseen > 0);
+    let unseen = unseen.map(|unseen| ("unseen:retransmits".to_owned(), unseen));
+    engine.ledger.losses.clone().into_iter().chain(unseen).collect()
 }
 
 /// The user's marks where there are any, else the load's own course.

@@ -11,6 +11,7 @@ use observer_common::Signal;
 use self::{exposure::Exposures, tick::Occurrence};
 use super::{
     assemble,
+    audit::Audit,
     detect::{Cusum, Spells, Tick},
     frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
     inference::{Inference, Missing},
@@ -76,6 +77,7 @@ pub struct PhaseMark {
 pub struct Engine {
     pub(super) header: RunHeader,
     pub(super) ledger: Ledger,
+    pub(super) audit: Audit,
     pub(super) load: LoadHistory,
     pub(super) watches: BTreeMap<(usize, Subject), Watch>,
     pub(super) phase_marks: Vec<PhaseMark>,
@@ -115,6 +117,7 @@ impl Engine {
         };
         Self {
             ledger: Ledger::new(&header),
+            audit: Audit::new(&header.coverage),
             header,
             load: LoadHistory::default(),
             watches: BTreeMap::new(),
@@ -133,6 +136,7 @@ impl Engine {
         self.clock(frame);
         frame.marks.iter().for_each(|mark| self.begin(mark));
         let increments = self.ledger.enter(frame);
+        self.audit.enter(frame, &increments);
         self.load.enter(frame, &increments);
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
         let implied = self.in_time(implied);

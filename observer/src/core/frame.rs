@@ -346,7 +346,7 @@ pub struct SourceStatus {
 /// Occurrences that are known to have happened but are in no cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
-    /// `map_full:SIGNAL`, `ring_full`, `recursion:PROGRAM`.
+    /// `map_full:SIGNAL`, `ring_full`, `recursion:HOOK`.
     pub reason: String,
     /// Cumulative count since the probes were loaded.
     pub count: u64,

@@ -2,10 +2,11 @@
 //!
 //! [`engine::Engine`] is fed [`frame::Frame`]s and gives a [`verdict::Verdict`]. In between:
 //! [`ledger`] keeps the counts, [`inference`] makes up for hooks this kernel refuses, [`detect`] finds
-//! onsets, [`scope`] says what is part of the test, [`lines`] is the catalogue, [`chain`] links causes
+//! onsets, [`audit`] holds the probes against the counters, [`scope`] says what is part of the test, [`lines`] is the catalogue, [`chain`] links causes
 //! to effects, [`phase`] cuts the load into phases, and [`assemble`] writes the verdict.
 
 pub mod assemble;
+pub mod audit;
 pub mod chain;
 pub mod detect;
 pub mod engine;

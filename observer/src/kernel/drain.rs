@@ -1,7 +1,7 @@
 //! Reading what the probes counted.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
@@ -28,11 +28,13 @@ pub struct Drain {
     seen: HashMap<Key, u64>,
     losses: HashMap<String, u64>,
     read_ns: Option<u64>,
-    programs: Vec<(String, i32)>,
-    ticks: u64,
+    /// Descriptors of the attached programs, by their hooks.
+    programs: BTreeMap<String, Vec<i32>>,
+    /// Until the next look at what the kernel skipped.
+    ticks_to_look: u64,
 }
 
-/// Ticks between two looks at what the kernel skipped.
+/// Ticks between two looks at what the kernel skipped: it takes a file per program.
 const RECURSION_TICKS: u64 = 10;
 
 /// How a probed signal is read.
@@ -66,7 +68,7 @@ impl Drain {
             losses: HashMap::new(),
             read_ns: None,
             programs,
-            ticks: 0,
+            ticks_to_look: 0,
         })
     }
 
@@ -84,6 +86,11 @@ impl Drain {
             }
         }
         events
+    }
+
+    /// Makes the next tick look at everything, because it is the last one.
+    pub fn look_at_everything(&mut self) {
+        self.ticks_to_look = 0;
     }
 
     /// Adds every cell that changed since the last call. `clock` is CLOCK_MONOTONIC in nanoseconds.
@@ -129,13 +136,12 @@ impl Drain {
         }
         let ring: u64 = self.events_lost.get(&0, 0).map_or(0, |values| values.iter().sum());
         now.push(("ring_full".to_owned(), ring));
-        // It takes a file per program: not at every tick.
-        if self.ticks.is_multiple_of(RECURSION_TICKS) {
-            let misses =
-                |program: &(String, i32)| (format!("recursion:{}", program.0), recursion_misses(program.1));
-            now.extend(self.programs.iter().map(misses));
+        if self.ticks_to_look == 0 {
+            let misses = |programs: &Vec<i32>| programs.iter().map(|fd| recursion_misses(*fd)).sum();
+            now.extend(self.programs.iter().map(|(hook, fds)| (format!("recursion:{hook}"), misses(fds))));
+            self.ticks_to_look = RECURSION_TICKS;
         }
-        self.ticks += 1;
+        self.ticks_to_look -= 1;
         for (reason, count) in now {
             if count != 0 && self.losses.insert(reason.clone(), count) != Some(count) {
                 frame.losses.push(Loss { reason, count });
@@ -211,13 +217,14 @@ fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
         .map_err(|source| KernelError::Map { name, source })
 }
 
-/// Names and descriptors of the attached programs. They stay open as long as the [`Kernel`] lives.
-fn program_fds(kernel: &Kernel) -> Vec<(String, i32)> {
-    kernel
-        .ebpf
-        .programs()
-        .filter_map(|(name, program)| Some((name.to_owned(), program.fd().ok()?.as_fd().as_raw_fd())))
-        .collect()
+/// Descriptors of the attached programs, by their hooks. They stay open as long as the [`Kernel`] lives.
+fn program_fds(kernel: &Kernel) -> BTreeMap<String, Vec<i32>> {
+    let mut by_hook: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for probe in kernel.attached().iter().filter(|attached| attached.refused.is_none()).map(|a| &a.probe) {
+        let fd = kernel.ebpf.program(probe.program).and_then(|program| program.fd().ok());
+        by_hook.entry(probe.hook.describe()).or_default().extend(fd.map(|fd| fd.as_fd().as_raw_fd()));
+    }
+    by_hook
 }
 
 /// How often the kernel skipped a program because it was already running on that CPU (5.12 and

@@ -139,6 +139,7 @@ pub fn counter(signal: Signal) -> Option<&'static str> {
         Signal::ConntrackEarlyDrop => "nf_conntrack statistics, early_drop",
         Signal::SegmentsSent => "Tcp OutSegs",
         Signal::SegmentsRetransmitted => "Tcp RetransSegs",
+        Signal::RetransmitFailed => "TcpExt TCPRetransFail",
         Signal::ResetSent => "Tcp OutRsts",
         Signal::OomKill => "memory.events oom_kill (v1: memory.oom_control)",
         Signal::MemoryMax => "memory.events max (v1: memory.failcnt)",

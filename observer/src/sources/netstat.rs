@@ -18,12 +18,13 @@ use crate::core::subject::Subject;
 const QUIET_INTERVAL_NS: u64 = 450_000_000;
 
 /// Columns of section TcpExt, and the signal that each one counts.
-const COLUMNS: [(&str, Signal); 5] = [
+const COLUMNS: [(&str, Signal); 6] = [
     ("ListenOverflows", Signal::ListenOverflow),
     ("ListenDrops", Signal::ListenDrop),
     ("TCPReqQFullDrop", Signal::SynQueueDrop),
     ("TCPReqQFullDoCookies", Signal::SynCookie),
     ("TCPTimeWaitOverflow", Signal::TimeWaitOverflow),
+    ("TCPRetransFail", Signal::RetransmitFailed),
 ];
 
 /// Reads the namespaces whose turn it is.
@@ -70,7 +71,7 @@ impl Source for Netstat {
             let subject = Subject::namespace(namespace.id);
             if let Some((quiet, known)) = unchanged.filter(|(quiet, known)| known.still_holds(*quiet)) {
                 for ((_, signal), value) in COLUMNS.iter().zip(known.values) {
-                    if *signal != Signal::TimeWaitOverflow {
+                    if !moves_in_quiet(*signal) {
                         out.signal(*signal, &subject, value, quiet);
                     }
                 }
@@ -98,6 +99,11 @@ impl Netstat {
     }
 }
 
+/// Whether a signal may move while no segment arrives: with the timers of connections.
+fn moves_in_quiet(signal: Signal) -> bool {
+    matches!(signal, Signal::TimeWaitOverflow | Signal::RetransmitFailed)
+}
+
 /// The values of [`COLUMNS`], which every kernel from 4.x on has.
 fn parse(text: &str) -> Result<[u64; COLUMNS.len()], String> {
     let found = text::columns(text, "TcpExt", COLUMNS.map(|(name, _)| name))?;
@@ -116,9 +122,9 @@ mod tests {
 
     #[test]
     fn the_columns_are_found_wherever_they_stand() {
-        let text = "TcpExt: TW ListenOverflows ListenDrops TCPTimeWaitOverflow TCPReqQFullDoCookies TCPReqQFullDrop\n\
-             TcpExt: 50 20 21 40 3 15\nIpExt: InNoRoutes\nIpExt: 0\n";
-        assert_eq!(parse(text), Ok([20, 21, 15, 3, 40]));
+        let text = "TcpExt: TW ListenOverflows ListenDrops TCPTimeWaitOverflow TCPReqQFullDoCookies TCPRetransFail TCPReqQFullDrop\n\
+             TcpExt: 50 20 21 40 3 7 15\nIpExt: InNoRoutes\nIpExt: 0\n";
+        assert_eq!(parse(text), Ok([20, 21, 15, 3, 40, 7]));
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl Traffic {
     fn converse(&self, mut stream: TcpStream, deadline: Instant) -> Option<TcpStream> {
         let before = retransmits(&stream);
         let (exchanged, bracket) = Bracket::around(|| self.exchange(&mut stream, deadline));
-        if exchanged.is_ok() && self.options.lose_per_mille > 0 {
+        if self.options.lose_per_mille > 0 {
             part(&stream);
         }
         self.ledger.retransmits(retransmits(&stream) - before);

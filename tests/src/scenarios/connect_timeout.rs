@@ -148,7 +148,9 @@ pub const SYN_LOSS: Expect = Expect { role: "path", deciding: &["retransmit_syn"
 
 /// The truth about SYNs that were lost on the way to `place`.
 pub fn syn_loss_truth(place: Place, labels: &Labels, finished: &Finished) -> Result<Truth> {
-    println!("  truth {} segments could not be sent again", labels.count(Counter::RetransFail));
+    let shown = [Counter::SynRetrans, Counter::RetransSegs, Counter::RetransFail];
+    let shown = shown.map(|counter| format!("{} {}", counter.name(), labels.count(counter)));
+    println!("  truth {}", shown.join(", "));
     Ok(Truth {
         onset: loss_onset(labels)?,
         place,

@@ -57,7 +57,7 @@ fn refused(stage: &Stage) -> Result<Ending> {
     let place = Place { destination_port: Some(CLOSED_PORT), netns: Some(service.netns), ..Place::default() };
     let mut truth = errno_truth(&finished, libc::ECONNREFUSED, place, &["connect_refused"])?;
     let refused = finished.tally.count(libc::ECONNREFUSED);
-    truth.counts = vec![Count::of(&["connect_refused"]).kernel(Counter::OutRsts, &labels).app(refused)];
+    truth.counts = vec![Count::of(&["connect_refused"]).kernel(Counter::AttemptFails, &labels).app(refused)];
     CONNECTION_REFUSED.check_first(&truth, &finished)
 }
 

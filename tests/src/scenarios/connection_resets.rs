@@ -9,7 +9,7 @@ use super::{CONNECTION_RESETS, PORT, Scenario, light_load, listener};
 use crate::{
     check::{Count, Ending, Truth, check_clear},
     counters::Counter,
-    label::{Labeller, Labels},
+    label::Labeller,
     roles::{Role, load::Load, serve::Serve},
     stage::{Finished, Stage},
     verdict::Tier,
@@ -44,19 +44,19 @@ fn service(stage: &Stage) -> Result<Ending> {
     let finished = load.finish()?;
     let labels = labeller.finish();
     let reset = finished.tally.count(libc::ECONNRESET);
-    ensure!(labels.count(Counter::AbortOnClose) == reset, "resets had other reasons: {labels:?}");
     let truth = Truth {
         onset: labels.onset(Counter::OutRsts).context("nothing was reset")?,
         place: listener(&service),
-        counts: vec![Count::of(&["reset_sent"]).kernel(Counter::OutRsts, &labels).app(reset)],
+        // OutRsts has others, too: on a slow machine what is sent again meets connections that are over.
+        counts: vec![Count::of(&["reset_sent"]).kernel(Counter::AbortOnClose, &labels).app(reset)],
     };
     let ending = CONNECTION_RESETS.check_first(&truth, &finished)?;
-    check_reason(&finished, &labels)?;
+    check_reason(&finished, reset)?;
     Ok(ending)
 }
 
 /// Checks that all resets have the one reason, where the kernel has reasons.
-fn check_reason(finished: &Finished, labels: &Labels) -> Result<()> {
+fn check_reason(finished: &Finished, reset: u64) -> Result<()> {
     let Some(verdict) = &finished.verdict else { return Ok(()) };
     let named = fs::read(BTF).is_ok_and(|btf| contains(&btf, REASON.as_bytes()));
     if !named || !verdict.tier("reset_sent").is_probe() {
@@ -69,10 +69,9 @@ fn check_reason(finished: &Finished, labels: &Labels) -> Result<()> {
         .filter_map(|entry| entry.reasons.as_ref())
         .collect();
     println!("  reasons: {reasons:?}");
-    let all = labels.count(Counter::OutRsts);
     ensure!(
-        reasons.iter().any(|reasons| reasons.len() == 1 && reasons.get(REASON) == Some(&all)),
-        "{all} resets were to have the reason {REASON}, and have {reasons:?}"
+        reasons.iter().any(|reasons| reasons.len() == 1 && reasons.get(REASON) == Some(&reset)),
+        "{reset} resets were to have the reason {REASON}, and have {reasons:?}"
     );
     Ok(())
 }
@@ -97,7 +96,8 @@ fn clients(stage: &Stage) -> Result<Ending> {
     let finished = load.finish()?;
     let (resets, done) = (labeller.finish().count(Counter::OutRsts), finished.tally.done);
     println!("  truth {resets} resets, {done} answers");
-    ensure!(resets == done, "each client was to reset its connection once");
+    // More where a slow machine sends again what then meets no connection.
+    ensure!(resets >= done, "each client was to reset its connection once");
     if let Some(verdict) = &finished.verdict {
         ensure!(verdict.tier("reset_received") != Tier::Absent, "resets that arrive are not seen here");
     }

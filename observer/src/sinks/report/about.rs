@@ -40,7 +40,7 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
         .events_lost
         .iter()
         .filter(|(_, lost)| **lost > 0)
-        .map(|(reason, lost)| format!("{} to {reason}", count(*lost)))
+        .map(|(reason, lost)| loss(reason, *lost))
         .collect();
     let lost = if lost.is_empty() { "none lost".to_owned() } else { format!("lost: {}", lost.join(", ")) };
     if probes > 0 || coverage.events_seen > 0 || lost != "none lost" {
@@ -50,6 +50,19 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
         words += &format!(" {} began late.", plural(coverage.ticks_late as usize, "tick", "ticks"));
     }
     words
+}
+
+/// What is missing, and why.
+fn loss(reason: &str, lost: u64) -> String {
+    let (kind, of) = reason.split_once(':').unwrap_or((reason, ""));
+    let lost = count(lost);
+    match kind {
+        "map_full" => format!("{lost} of {of}, for want of room in a map"),
+        "ring_full" => format!("{lost} first occurrences, for want of room in the ring"),
+        "recursion" => format!("{lost} runs of {of} that the kernel skipped, being in it already"),
+        "unseen" => format!("{lost} {of} that the kernel counted and no probe saw"),
+        _ => format!("{lost} to {reason}"),
+    }
 }
 
 /// The signals that are not had on their best tier, by what stands in the way.
