@@ -71,6 +71,8 @@ offsets! {
     protocol = Member("sock", "sk_protocol");
     /// Pending error of a socket.
     sk_err = Member("sock", "sk_err");
+    /// Which ways of a socket are shut: 3 from the beginning of its close on.
+    sk_shutdown = Member("sock", "sk_shutdown");
     /// Congestion state of a connection, in the low five bits of this byte.
     ca_state = Member("inet_connection_sock", "icsk_ca_state");
     /// Retransmission timeouts in a row.

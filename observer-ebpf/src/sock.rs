@@ -88,6 +88,12 @@ impl Sock {
         read(self.0, offsets().sk_err)
     }
 
+    /// Whether its process has closed it, or shut it down.
+    #[inline(always)]
+    pub fn is_shut_down(self) -> bool {
+        read::<u8>(self.0, offsets().sk_shutdown) != 0
+    }
+
     /// How often in a row nothing was acknowledged in time.
     #[inline(always)]
     pub fn timeouts(self) -> u8 {

@@ -107,6 +107,10 @@ fn connect_failed(sock: Sock) {
     match sock.error() {
         ECONNREFUSED => failed(&sock.destination_key(Signal::ConnectRefused)),
         ETIMEDOUT => failed(&sock.destination_key(Signal::ConnectTimedOut)),
+        // Before 6.10 the kernel reports the error first, and the process may have taken it by now.
+        0 if sock.timeouts() > 0 && !sock.is_shut_down() => {
+            failed(&sock.destination_key(Signal::ConnectTimedOut));
+        }
         // Its process closed it. Before the SYN was sent again that is no failure, but the use that some
         // programs make of connect (a race between addresses).
         0 | ECONNRESET if sock.timeouts() > 0 => {
