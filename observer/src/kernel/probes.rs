@@ -142,7 +142,7 @@ pub fn counter(signal: Signal) -> Option<&'static str> {
         Signal::RetransmitFailed => "TcpExt TCPRetransFail",
         Signal::ResetSent => "Tcp OutRsts",
         Signal::OomKill => "memory.events oom_kill (v1: memory.oom_control)",
-        Signal::MemoryMax => "memory.events max (v1: memory.failcnt)",
+        Signal::MemoryMax => "memory.events max (v1: memory.failcnt and memory.memsw.failcnt)",
         Signal::MemoryHigh => "memory.events high",
         Signal::CpuThrottledPeriods => "cpu.stat nr_throttled",
         Signal::CpuPeriods => "cpu.stat nr_periods",

@@ -158,12 +158,19 @@ fn read_events(place: &Place<'_>, buffer: &mut Vec<u8>) -> Result<Events, Source
             events => events,
         };
     }
-    let (control, failures) = ("memory.oom_control", "memory.failcnt");
+    let control = "memory.oom_control";
     let oom_kill = parse_control(place.read(control, buffer)?);
     let oom_kill = oom_kill.map_err(|problem| place.malformed(control, problem))?;
-    let max = text::numbers::<1>(place.read(failures, buffer)?);
-    let [max] = max.map_err(|problem| place.malformed(failures, problem))?;
-    Ok(Events { oom_kill, max, high: None })
+    let mut failures = |file| {
+        let count = text::numbers::<1>(place.read(file, buffer)?);
+        count.map(|[count]| count).map_err(|problem| place.malformed(file, problem))
+    };
+    // Where memory and swap together have a limit, the kernel tries that one first, and counts apart.
+    let with_swap = match failures("memory.memsw.failcnt") {
+        Err(error) if error.is_gone() => 0,
+        count => count?,
+    };
+    Ok(Events { oom_kill, max: failures("memory.failcnt")? + with_swap, high: None })
 }
 
 fn parse_events(text: &str) -> Result<Events, String> {
