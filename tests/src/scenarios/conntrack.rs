@@ -62,7 +62,7 @@ fn full(stage: &Stage) -> Result<Ending> {
         return Ok(skip);
     }
     let tracked = Tracked::start(stage, PORT)?;
-    let limit = limit_entries()?;
+    let limit = limit_entries(ENTRIES)?;
     let mut load = stage.observe(&[], &tracked.load())?;
     load.wait_for_unconnected(u64::from(CLIENTS))?;
     load.relent()?;
@@ -97,7 +97,7 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     };
     let mut load = stage.observe(&[], &Role::Load(Load { lose_on_order: true, ..lossy }))?;
     load.wait_for_done(UNDER_WAY)?;
-    let limit = limit_entries()?;
+    let limit = limit_entries(ENTRIES)?;
     let other_load = stage.start("bystander-load", &tracked.load())?;
     tracked.labeller.wait_for(Counter::ConntrackDrop, DROPS, PATIENCE)?;
     // What a slow machine sent again before is not the loss.
@@ -131,7 +131,7 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
 }
 
 /// Why this cannot be provoked here, if it cannot.
-fn missing() -> Option<Ending> {
+pub fn missing() -> Option<Ending> {
     if env::var_os(OWN_MACHINE).is_none() {
         let why = "net.netfilter.nf_conntrack_max is the whole host's; needs a machine of its own";
         return Some(Ending::Skip(why.into()));
@@ -174,9 +174,10 @@ impl Tracked {
     }
 }
 
-fn limit_entries() -> Result<Guard> {
+/// Limits the host's tables to so many entries each, until the guard goes.
+pub fn limit_entries(entries: u32) -> Result<Guard> {
     let guard = Guard::setting(Path::new(LIMIT))?;
-    fs::write(LIMIT, ENTRIES.to_string()).with_context(|| format!("cannot set {LIMIT}"))?;
+    fs::write(LIMIT, entries.to_string()).with_context(|| format!("cannot set {LIMIT}"))?;
     Ok(guard)
 }
 

@@ -20,6 +20,7 @@ mod fd_saturation;
 mod file_table_full;
 mod healthy_churn;
 mod healthy_connections;
+mod healthy_conntrack;
 mod healthy_decoys;
 mod healthy_steady;
 mod lab_killed;
@@ -104,6 +105,7 @@ pub const ALL: &[Scenario] = &[
     memory_pressure_harmless::SCENARIO,
     healthy_connections::SCENARIO,
     healthy_churn::SCENARIO,
+    healthy_conntrack::SCENARIO,
     container_id::SCENARIO,
     nothing_left_behind::SCENARIO,
     lab_killed::SCENARIO,
