@@ -27,6 +27,8 @@ pub struct Plan<'a> {
     pub kernels: Vec<&'static str>,
     /// Leave the virtual machines out.
     pub no_vm: bool,
+    /// Leave this host out.
+    pub no_host: bool,
     /// Only the scenarios whose name contains this.
     pub filter: Option<&'a str>,
 }
@@ -44,7 +46,9 @@ impl Plan<'_> {
         match lab::scenarios(tree, self.filter) {
             Ok(none) if none.is_empty() => step("no scenario of the lab has such a name"),
             Ok(scenarios) => {
-                self.on_host(tree, &scenarios, tally);
+                if !self.no_host {
+                    self.on_host(tree, &scenarios, tally);
+                }
                 self.in_machines(tree, &scenarios, tally);
             }
             Err(error) => tally.record("build", "lab", Outcome::Failed(format!("{error:#}"))),

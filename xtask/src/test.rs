@@ -27,6 +27,9 @@ pub struct Args {
     /// Leave out the tests in virtual machines
     #[arg(long)]
     no_vm: bool,
+    /// Run nothing but the lab in virtual machines
+    #[arg(long, conflicts_with = "no_vm")]
+    only_vm: bool,
     /// Run no lints, only the tests and the scenarios of the lab whose name contains this
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
@@ -37,10 +40,12 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     let tally = Tally::new(ExpectedSkips::read(tree).unwrap_or_default());
     if tally.stage("set-up", "building", || setup::building(tree)) {
-        if args.filter.is_none() {
+        if args.filter.is_none() && !args.only_vm {
             tally.stage("lint", "all", || lint::all(tree, &tally));
         }
-        tally.stage("unit", "all", || unit::run(tree, args.filter.as_deref(), &tally));
+        if !args.only_vm {
+            tally.stage("unit", "all", || unit::run(tree, args.filter.as_deref(), &tally));
+        }
         args.plan().run(tree, &tally);
     }
     step(format!("everything: {}", seconds(started.elapsed())));
@@ -51,7 +56,7 @@ impl Args {
     fn plan(&self) -> Plan<'_> {
         let otherwise = if self.all_kernels { kernels::all() } else { kernels::usual() };
         let kernels = kernels::chosen(&self.kernels, &otherwise);
-        Plan { kernels, no_vm: self.no_vm, filter: self.filter.as_deref() }
+        Plan { kernels, no_vm: self.no_vm, no_host: self.only_vm, filter: self.filter.as_deref() }
     }
 }
 

@@ -43,7 +43,7 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     let tally = Tally::new(ExpectedSkips::read(tree)?);
     if !args.from_last_runs && tally.stage("set-up", "building", || setup::building(tree)) {
         let kernels = kernels::chosen(&args.kernels, &kernels::all());
-        Plan { kernels, no_vm: false, filter: None }.run(tree, &tally);
+        Plan { kernels, no_vm: false, no_host: false, filter: None }.run(tree, &tally);
     }
     tally.stage("docs", "accuracy", || rewrite(tree));
     Ok(tally.close())
