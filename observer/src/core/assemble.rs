@@ -318,7 +318,7 @@ fn coverage(engine: &Engine, cost: Option<OwnCost>) -> Coverage {
 
 /// What is known to be missing: what the kernel side lost or skipped, and what its counters say was there.
 fn losses(engine: &Engine) -> BTreeMap<String, u64> {
-    let unseen = Some(engine.audit.unseen_retransmits()).filter(|unseen| *unseen > 0);
+    let unseen = Some(engine.audit.unseen_retransmits(&engine.ledger.losses)).filter(|unseen| *unseen > 0);
     let unseen = unseen.map(|unseen| ("unseen:retransmits".to_owned(), unseen));
     engine.ledger.losses.clone().into_iter().chain(unseen).collect()
 }

@@ -7,7 +7,7 @@
 //! Kernel: `__tcp_retransmit_skb` and `tcp_rtx_synack` (net/ipv4/tcp_output.c) count a segment in RetransSegs and
 //! then tell the tracepoints of it, unless it did not leave the host (TCPRetransFail).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use observer_common::Signal;
 
@@ -29,6 +29,8 @@ const KINDS: [Signal; 5] = [
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
     probed: bool,
+    /// The losses under which runs of these probes are named that the kernel skipped.
+    skipped: BTreeSet<String>,
     by_namespace: BTreeMap<u32, Account>,
     unseen: u64,
 }
@@ -56,7 +58,13 @@ impl Audit {
     /// An audit of a run. There is none where not every kind is probed.
     pub fn new(coverage: &[SignalCoverage]) -> Self {
         let probed = |kind: &Signal| coverage.iter().any(|had| had.signal == *kind && had.tier.is_probe());
-        Self { probed: KINDS.iter().all(probed), ..Self::default() }
+        let hooks = coverage.iter().filter(|had| KINDS.contains(&had.signal));
+        let hooks = hooks.flat_map(|had| had.source.split(", "));
+        Self {
+            probed: KINDS.iter().all(probed),
+            skipped: hooks.map(|hook| format!("recursion:{hook}")).collect(),
+            ..Self::default()
+        }
     }
 
     /// Enters a frame. Probes are read before counters: what the counters said in the frame before, the
@@ -79,10 +87,11 @@ impl Audit {
         self.open_accounts(frame);
     }
 
-    /// Segments sent again that no probe saw, as far as is certain by now: what both sides count while they
-    /// are read hides some, until it is quiet.
-    pub fn unseen_retransmits(&self) -> u64 {
-        self.unseen
+    /// Segments sent again that no probe saw and no other loss names, as far as is certain by now: what both
+    /// sides count while they are read hides some, until it is quiet.
+    pub fn unseen_retransmits(&self, losses: &BTreeMap<String, u64>) -> u64 {
+        let skipped: u64 = self.skipped.iter().filter_map(|loss| losses.get(loss)).sum();
+        self.unseen.saturating_sub(skipped)
     }
 
     fn add(&mut self, increments: &[Increment], enter: impl Fn(&mut Account, &Increment)) {
@@ -164,7 +173,7 @@ mod tests {
                     increment(Signal::RetransmitFailed, *failed),
                 ],
             );
-            audit.unseen_retransmits()
+            audit.unseen_retransmits(&BTreeMap::new())
         };
         frames.iter().map(step).collect()
     }
@@ -179,6 +188,17 @@ mod tests {
     fn what_no_probe_ever_sees_is_lost() {
         let frames = [(0, 0, 0), (3, 5, 0), (0, 0, 0), (4, 4, 0), (0, 1, 0), (0, 0, 0)];
         assert_eq!(unseen(audit(Tier::Tracepoint), &frames), [0, 0, 2, 0, 2, 3]);
+    }
+
+    #[test]
+    fn what_another_loss_names_is_not_named_twice() {
+        let mut audit = audit(Tier::Tracepoint);
+        for (seen, counted) in [(0, 0), (3, 5), (0, 0)] {
+            let kinds = [(Signal::RetransmitSyn, seen), (Signal::SegmentsRetransmitted, counted)];
+            audit.enter(&read(), &kinds.map(|(signal, events)| increment(signal, events)));
+        }
+        let named = |loss: &str| audit.unseen_retransmits(&BTreeMap::from([(loss.to_owned(), 1)]));
+        assert_eq!((named("recursion:test"), named("recursion:other")), (1, 2));
     }
 
     #[test]
