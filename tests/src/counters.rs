@@ -65,7 +65,7 @@ counters! {
     LossProbes = NetStat "TCPLossProbes";
     /// Segments sent again that did not even leave this host.
     RetransFail = NetStat "TCPRetransFail";
-    /// Connections reset because data came after they were closed.
+    /// Connections reset because data came after they were closed, or because they were not to linger.
     AbortOnData = NetStat "TCPAbortOnData";
     /// Connections reset because they were closed with data unread.
     AbortOnClose = NetStat "TCPAbortOnClose";
