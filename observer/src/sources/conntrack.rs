@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use observer_common::Signal;
 
 use super::{
-    Clock, Pace, Samples, Source, Window,
+    Clock, Pace, Samples, Source, Stopwatch, Window,
     error::{Problems, SourceError},
     sysctls, text,
     world::{Namespace, World},
@@ -82,11 +82,12 @@ impl Source for Conntrack {
                 continue;
             }
             let file = namespace.file("stat/nf_conntrack");
+            let watch = Stopwatch::start(clock);
             let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
-            let busy_ns = window.after_ns.saturating_sub(window.before_ns);
+            let cost = watch.cost(clock);
             let Ok(text) = text.map_err(|error| problems.note(error)) else {
                 table.pace.set_interval_ms(SLOW_MS);
-                table.pace.ran(window.before_ns, busy_ns);
+                table.pace.ran_at(window.before_ns, cost);
                 continue;
             };
             let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
@@ -99,7 +100,7 @@ impl Source for Conntrack {
                 let limit = namespace.sysctls.max_conntrack.or(host_limit);
                 table.tell(counts, limit, namespace, window, out);
             }
-            table.pace.ran(window.before_ns, busy_ns);
+            table.pace.ran_at(window.before_ns, cost);
         }
         self.tables.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
         problems.finish()
@@ -205,7 +206,7 @@ mod tests {
             let counts = Counts { entries, drop, early_drop: 0 };
             let out = &mut Samples::new(&mut frame, &mut changes);
             table.tell(counts, Some(25_600), namespace, window, out);
-            table.pace.ran(at_ns, 0);
+            table.pace.ran(at_ns);
             (frame.usages.len(), table.pace.is_due(at_ns + FAST_MS * 1_000_000))
         };
         namespace.quiet = Some(Window { before_ns: 0, after_ns: 0 });

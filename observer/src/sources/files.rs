@@ -37,7 +37,7 @@ impl Source for Files {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
-        self.pace.ran(window.before_ns, 0);
+        self.pace.ran(window.before_ns);
         // Allocated, free (always 0 since 2.6) and the limit.
         let [used, free, limit] =
             text::numbers(text?).map_err(|problem| SourceError::malformed(FILE, problem))?;

@@ -45,7 +45,7 @@ impl Source for Identities {
         let pids = world.processes_of_interest();
         let all = self.pace.is_due(now_ns);
         if all {
-            self.pace.ran(now_ns, 0);
+            self.pace.ran(now_ns);
             self.told.retain(|pid| pids.contains(pid));
         }
         for pid in pids {

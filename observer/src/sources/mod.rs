@@ -33,7 +33,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use self::pace::Pace;
+use self::pace::{Pace, Stopwatch};
 pub use self::{
     changes::{Changes, Samples, Window},
     error::SourceError,

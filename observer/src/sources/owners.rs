@@ -105,9 +105,9 @@ impl Source for Owners {
             self.take_in_listeners(world);
         }
         if changed || self.pace.is_due(began_ns) {
-            self.pace.ran(began_ns, 0);
+            self.pace.ran(began_ns);
             if self.retry.is_due(began_ns) {
-                self.retry.ran(began_ns, 0);
+                self.retry.ran(began_ns);
                 self.given_up.clear();
             }
             self.forget(world, out);

@@ -9,9 +9,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Clock, Pace, Samples, Source, Window,
+    Clock, Pace, Samples, Source, Stopwatch, Window,
     error::{Problems, SourceError},
     inet_diag::{Family, Progress, Query, states},
+    pace::Cost,
     sock_diag::{Datagram, DiagError, DiagSocket},
     world::{Namespace, World},
 };
@@ -41,7 +42,7 @@ pub(super) struct Ports {
     pace: Pace,
     datagram: Datagram,
     started_ns: u64,
-    busy_ns: u64,
+    cost: Cost,
     waiting: VecDeque<u32>,
     dump: Option<Dump>,
     /// Whether a destination of this round uses half of the range.
@@ -55,7 +56,7 @@ impl Default for Ports {
             pace: Pace::every_ms(1_000).at_most_one_in(SHARE),
             datagram: Datagram::default(),
             started_ns: 0,
-            busy_ns: 0,
+            cost: Cost::default(),
             waiting: VecDeque::new(),
             dump: None,
             near: false,
@@ -106,9 +107,10 @@ impl Source for Ports {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
-        let began_ns = clock();
+        let watch = Stopwatch::start(clock);
+        let began_ns = watch.started_ns();
         if !self.is_under_way() {
-            (self.started_ns, self.busy_ns, self.near) = (began_ns, 0, false);
+            (self.started_ns, self.cost, self.near) = (began_ns, Cost::default(), false);
             self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
         }
@@ -130,10 +132,10 @@ impl Source for Ports {
                 }
             }
         }
-        self.busy_ns += clock().saturating_sub(began_ns);
+        self.cost = self.cost.and(watch.cost(clock));
         if !self.is_under_way() {
             self.pace.set_share(if self.near { SHARE_NEAR } else { SHARE });
-            self.pace.ran(self.started_ns, self.busy_ns);
+            self.pace.ran_at(self.started_ns, self.cost);
         }
         problems.finish()
     }

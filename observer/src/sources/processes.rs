@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, fs};
 
 use super::{
-    Clock, Pace, Samples, Source,
+    Clock, Pace, Samples, Source, Stopwatch,
     error::{Problems, SourceError, is_gone},
     namespaces, text,
     world::{Details, Process, World},
@@ -61,7 +61,8 @@ impl Source for Processes {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
-        let started_ns = clock();
+        let watch = Stopwatch::start(clock);
+        let started_ns = watch.started_ns();
         if world.generator.len() <= SMALL_TREE {
             self.follow_children(world);
         }
@@ -76,7 +77,7 @@ impl Source for Processes {
             }
         }
         if listed {
-            self.listing.ran(started_ns, clock().saturating_sub(started_ns));
+            self.listing.ran_at(started_ns, watch.cost(clock));
             let hidden = world.processes.values().filter(|process| is_hidden(process)).count();
             if hidden > 0 {
                 problems.note(SourceError::Hidden { count: hidden, what: "network namespace" });

@@ -48,7 +48,7 @@ impl Source for Psi {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
-        self.pace.ran(clock(), 0);
+        self.pace.ran(clock());
         for (file, signal) in FILES {
             let (window, text) = Window::around(clock, || text::read(file, &mut self.buffer));
             match text {

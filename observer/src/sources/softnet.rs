@@ -65,7 +65,7 @@ impl Source for Softnet {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
-        self.pace.ran(window.before_ns, 0);
+        self.pace.ran(window.before_ns);
         let rows = parse(text?).map_err(|problem| SourceError::malformed(FILE, problem))?;
         let (first, dropped) = (self.latest.is_empty(), self.dropped);
         self.add(rows);

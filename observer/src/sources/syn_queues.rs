@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Clock, Pace, Samples, Source, Window,
+    Clock, Pace, Samples, Source, Stopwatch, Window,
     error::SourceError,
     inet_diag::{Family, Query, states},
     sock_diag::Datagram,
@@ -64,8 +64,9 @@ impl Source for SynQueues {
             .find(|at| world.namespaces.get(*at).is_some_and(|namespace| self.is_worth_it(namespace)));
         let Some(namespace) = next.and_then(|at| world.namespaces.get_mut(at)) else { return Ok(()) };
         self.latest = next.unwrap_or(0);
+        let watch = Stopwatch::start(clock);
         let (window, outcome) = Window::around(clock, || self.dump(namespace));
-        self.pace.ran(window.before_ns, window.after_ns.saturating_sub(window.before_ns));
+        self.pace.ran_at(window.before_ns, watch.cost(clock));
         if let Err(error) = outcome {
             namespace.diag = Err(error.to_string());
             return Err(error);

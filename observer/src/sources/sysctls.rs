@@ -75,7 +75,7 @@ impl Source for Sysctls {
         let mut problems = Problems::default();
         let now_ns = clock();
         if self.host.is_due(now_ns) {
-            self.host.ran(now_ns, 0);
+            self.host.ran(now_ns);
             for name in OF_HOST {
                 let Some(value) = problems.check(read(name)) else { continue };
                 let number = |text: &str| problems_of(name, text::number(text));

@@ -4,7 +4,7 @@
 
 use observer_common::Signal;
 
-use super::{Clock, Pace, Samples, Source, Window, error::SourceError, text, world::World};
+use super::{Clock, Pace, Samples, Source, Stopwatch, Window, error::SourceError, text, world::World};
 use crate::core::subject::Subject;
 
 const FILE: &str = "/proc/vmstat";
@@ -37,8 +37,9 @@ impl Source for Vmstat {
         clock: Clock<'_>,
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
+        let watch = Stopwatch::start(clock);
         let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
-        self.pace.ran(window.before_ns, window.after_ns.saturating_sub(window.before_ns));
+        self.pace.ran_at(window.before_ns, watch.cost(clock));
         let kills = parse(text?).map_err(|problem| SourceError::malformed(FILE, problem))?;
         out.signal(Signal::OomKill, &Subject::HOST, kills, window);
         Ok(())

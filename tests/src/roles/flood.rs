@@ -62,7 +62,7 @@ pub struct Flood {
     /// Send one volley of SYNs, wait for all answers, and then volleys of final ACKs.
     #[arg(long)]
     pub complete: bool,
-    /// Take the SYNs of a volley back before the next one.
+    /// Take a SYN of a volley back as the next volley's takes its place.
     #[arg(long)]
     pub reset: bool,
     /// Workers of an ordinary load beside it.
@@ -113,7 +113,7 @@ impl Flood {
 
     fn flood(&self) -> Result<()> {
         let wire = Wire::open(self.to)?;
-        let (mut syns, mut acks, mut syn_acks) = (0, 0, 0);
+        let (mut syns, mut acks, mut syn_acks) = (0usize, 0, 0);
         if self.complete {
             let clients: Vec<_> = (0..self.half_open).map(client).collect();
             wire.send_syns(&clients)?;
@@ -127,13 +127,19 @@ impl Flood {
         } else {
             for volley in 0..self.volleys {
                 let first = volley * self.half_open;
-                let clients: Vec<_> = (first..first + self.half_open).map(client).collect();
-                wire.send_syns(&clients)?;
-                syns += clients.len();
-                thread::sleep(Duration::from_millis(self.interval_ms));
-                if self.reset {
-                    wire.send_resets(&clients)?;
+                for number in first..first + self.half_open {
+                    if let Some(before) = number.checked_sub(self.half_open).filter(|_| self.reset) {
+                        wire.send(&packet::reset(client(before), self.to))?;
+                    }
+                    wire.send(&packet::syn(client(number), self.to))?;
+                    syns += 1;
                 }
+                thread::sleep(Duration::from_millis(self.interval_ms));
+            }
+            if self.reset {
+                let sent = self.volleys * self.half_open;
+                let last = sent.saturating_sub(self.half_open)..sent;
+                last.map(client).try_for_each(|client| wire.send(&packet::reset(client, self.to)))?;
             }
         }
         Report::Packets { syns: syns as u64, syn_acks: syn_acks as u64, acks: acks as u64 }.send()?;
@@ -166,10 +172,6 @@ impl Wire {
 
     fn send_syns(&self, clients: &[SocketAddrV4]) -> Result<()> {
         clients.iter().try_for_each(|client| self.send(&packet::syn(*client, self.server)))
-    }
-
-    fn send_resets(&self, clients: &[SocketAddrV4]) -> Result<()> {
-        clients.iter().try_for_each(|client| self.send(&packet::reset(*client, self.server)))
     }
 
     fn send_acks(&self, sequences: &HashMap<SocketAddrV4, u32>) -> Result<()> {

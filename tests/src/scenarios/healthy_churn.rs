@@ -33,8 +33,8 @@ const BACKLOG: u16 = 105;
 const HALF_OPEN: u32 = 84;
 /// Less than the second after which the first SYN-ACK is sent again.
 const HALF_OPEN_MS: u64 = 600;
-/// Over and over: asking for half-open connections is dear, and is not done often.
-const VOLLEYS: u32 = 12;
+/// One after the other takes its place: asking for half-open connections is dear, and is not done often.
+const VOLLEYS: u32 = 20;
 /// How long the ports stay in TIME_WAIT under observation, beyond that: on a slow machine observer looks at
 /// them only every ten seconds.
 const STEADY: Duration = Duration::from_secs(6);

@@ -56,7 +56,7 @@ impl Cpu {
     ) -> Result<Found, SourceError> {
         let now_ns = clock();
         if self.quota.is_due(now_ns) {
-            self.quota.ran(now_ns, 0);
+            self.quota.ran(now_ns);
             // The topmost cgroup has none.
             if let Some(value) = place.if_there(read_quota(place, buffer))? {
                 self.limited = !value.starts_with("max");
@@ -97,7 +97,7 @@ impl Cpu {
         }
         place.tell(Signal::CpuPeriods, periods, window, out);
         self.telling.set_interval_ms(if place.near_the_test { SLOW_MS } else { FAR_MS });
-        self.telling.ran(window.before_ns, 0);
+        self.telling.ran(window.before_ns);
     }
 }
 

@@ -103,7 +103,7 @@ impl Source for Follow {
         }
         let all = self.round.is_due(now_ns);
         if all {
-            self.round.ran(now_ns, 0);
+            self.round.ran(now_ns);
             let alive = world.processes_of_interest();
             self.members.retain(|pid, _| alive.contains(pid));
         }

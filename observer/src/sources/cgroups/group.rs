@@ -15,7 +15,7 @@ use crate::{
         subject::{Controller, Subject},
     },
     sources::{
-        Clock, Pace, Samples, Window,
+        Clock, Pace, Samples, Stopwatch, Window,
         error::{Problems, SourceError},
     },
 };
@@ -106,7 +106,8 @@ impl Group {
     /// Walks the hierarchy when it is time, to know cgroups by their ids and new ones from old ones. Returns
     /// whether it did.
     pub(super) fn look_around(&mut self, clock: Clock<'_>) -> bool {
-        let began_ns = clock();
+        let watch = Stopwatch::start(clock);
+        let began_ns = watch.started_ns();
         if !self.walk.is_due(began_ns) {
             return false;
         }
@@ -123,7 +124,7 @@ impl Group {
         self.walked_ns = complete.then_some(began_ns);
         // What no walk meets was removed before it could be looked up.
         self.named.retain(|id| self.known.contains_key(id));
-        self.walk.ran(began_ns, clock().saturating_sub(began_ns));
+        self.walk.ran_at(began_ns, watch.cost(clock));
         true
     }
 

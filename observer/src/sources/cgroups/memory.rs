@@ -72,7 +72,7 @@ impl Memory {
     ) -> Result<Found, SourceError> {
         let now_ns = clock();
         if self.limit_pace.is_due(now_ns) {
-            self.limit_pace.ran(now_ns, 0);
+            self.limit_pace.ran(now_ns);
             // The topmost cgroup of version 2 has none of these files.
             self.limit = place.if_there(read_limit(place, buffer))?.flatten();
             let value = self.limit.map_or_else(|| "max".to_owned(), |limit| limit.to_string());

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::hierarchy::{Mount, Walk};
 use crate::{
     core::frame::{Fact, Frame},
-    sources::{Clock, Pace, Samples, Source, error::SourceError, world::World},
+    sources::{Clock, Pace, Samples, Source, Stopwatch, error::SourceError, world::World},
 };
 
 /// Walks the cgroup2 file system when a sample names a cgroup that is not known yet.
@@ -55,7 +55,7 @@ impl Source for Paths {
         clock: Clock<'_>,
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
-        let started_ns = clock();
+        let watch = Stopwatch::start(clock);
         if let Some(mount) = &world.cgroups.unified {
             for (id, path) in find(mount, &self.named) {
                 out.fact(Fact::CgroupPath { id, controller: None, path });
@@ -64,7 +64,7 @@ impl Source for Paths {
         // What was not found has been removed already, or lies outside of what this mount shows.
         self.done.extend(&self.named);
         self.named.clear();
-        self.walk.ran(started_ns, clock().saturating_sub(started_ns));
+        self.walk.ran_at(watch.started_ns(), watch.cost(clock));
         Ok(())
     }
 }
