@@ -24,7 +24,7 @@ use crate::{
     },
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
     recording::{Recorded, RecorderThread, Writer},
-    sources::{Collector, CollectorConfig},
+    sources::{Collector, CollectorConfig, Statuses},
 };
 
 /// What is observed, as the command line says it.
@@ -45,6 +45,7 @@ pub(super) enum Probes {
 pub(super) struct Observation {
     probes: Probes,
     collector: Collector,
+    statuses: Statuses,
     engine: Engine,
     recorder: Option<RecorderThread>,
     pids_are_the_kernels: bool,
@@ -68,6 +69,7 @@ impl Observation {
                 own_pid: std::process::id(),
                 can_name_probed_pids: pids_are_the_kernels,
             }),
+            statuses: Statuses::default(),
             engine: Engine::new(header),
             recorder,
             pids_are_the_kernels,
@@ -140,6 +142,8 @@ impl Observation {
             drain.tick(&mono_ns, &mut frame);
         }
         self.collector.tick(&mono_ns, &mut frame);
+        // Before the engine and the recording alike, so that a replay is fed the same.
+        self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);
         if let Some(recorder) = &mut self.recorder {
             recorder.frame(frame);
@@ -152,6 +156,7 @@ impl Observation {
         if let Probes::Loaded { drain, .. } = &mut self.probes {
             drain.look_at_everything();
         }
+        self.statuses.tell_everything();
         self.tick(Vec::new());
         let verdict = self.engine.verdict(own_cost());
         drop(self.probes);
