@@ -17,7 +17,7 @@ mod writer;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::RecordingError;
 pub use reader::Reader;

@@ -151,15 +151,10 @@ impl Writer {
             let json = serde_json::to_string(verdict)
                 .map_err(|error| InsertError::Value(format!("the verdict: {error}")))?;
             let first = verdict.first.as_ref();
-            let outcome = match verdict.outcome {
-                crate::core::verdict::Outcome::Hit => "hit",
-                crate::core::verdict::Outcome::Clear => "clear",
-                crate::core::verdict::Outcome::Inconclusive => "inconclusive",
-            };
             writer.connection.execute(
                 "INSERT OR REPLACE INTO verdict VALUES (1, ?, ?, ?, ?, ?)",
                 params![
-                    outcome,
+                    verdict.outcome.name(),
                     first.map(|hit| &hit.fault_line),
                     first.map(|hit| hit.onset_s),
                     json,

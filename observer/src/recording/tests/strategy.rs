@@ -200,7 +200,7 @@ fn frame() -> impl Strategy<Value = Frame> {
 }
 
 /// Frames with rising numbers, gaps and all.
-pub(super) fn frames() -> impl Strategy<Value = Vec<Frame>> {
+pub(crate) fn frames() -> impl Strategy<Value = Vec<Frame>> {
     (vec(frame(), 0..5), vec(number(), 5)).prop_map(|(mut frames, mut numbers)| {
         numbers.sort_unstable();
         numbers.dedup();
@@ -211,7 +211,7 @@ pub(super) fn frames() -> impl Strategy<Value = Vec<Frame>> {
 }
 
 /// Any header.
-pub(super) fn header() -> impl Strategy<Value = RunHeader> {
+pub(crate) fn header() -> impl Strategy<Value = RunHeader> {
     let target = prop_oneof![
         any::<u16>().prop_map(Target::Port),
         any::<u32>().prop_map(Target::Pid),
