@@ -10,8 +10,11 @@ use super::{
 };
 use crate::core::frame::Frame;
 
+/// Bytes of a page of SQLite's.
+const PAGE: u64 = 4_096;
+
 /// Reads what there is; panics on a wrong frame. Whether all of it was there.
-fn read_prefix(path: &Path, written: &[Frame]) -> bool {
+pub(super) fn read_prefix(path: &Path, written: &[Frame]) -> bool {
     let reader = match Reader::open(path) {
         Ok(reader) => reader,
         Err(error) => {
@@ -46,7 +49,7 @@ fn names_the_file(error: &RecordingError, path: &Path) {
 }
 
 /// A few numbers that are the same at every run.
-fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+pub(super) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(seed), |it| {
         Some(it.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
     })
@@ -65,6 +68,45 @@ fn a_finished_recording_that_is_cut_short() {
         fs::write(&path, &whole[..length]).unwrap();
         assert!(!read_prefix(&path, &written), "cut to {length} bytes, and nothing was said");
     }
+}
+
+/// From the whole file down to nothing, one byte less each time.
+#[test]
+fn a_small_recording_that_is_cut_at_every_byte() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let written = frames(1);
+    finished(&path, &written);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let whole = file.metadata().unwrap().len();
+    for length in (0..whole).rev() {
+        file.set_len(length).unwrap();
+        // The last page of one that is as small as this holds a view, which no frame needs.
+        let all_frames = read_prefix(&path, &written);
+        assert!(!all_frames || length > whole - PAGE, "cut to {length} bytes, and nothing was said");
+    }
+}
+
+/// A writer that dies leaves a `-wal` that may end anywhere. SQLite reads pages of it, whole or not at all: it
+/// ends here at every byte near the border of one, and at some between.
+#[test]
+fn a_small_killed_recording_whose_wal_ends_anywhere() {
+    let folder = tempdir().unwrap();
+    let written = frames(2);
+    let path = killed(folder.path(), &written);
+    let wal = fs::OpenOptions::new().write(true).open(with_suffix(&path, "-wal")).unwrap();
+    let mut most = written.len();
+    let in_page = |length: &u64| length.saturating_sub(32) % (PAGE + 24);
+    let matters = |length: &u64| !(60..PAGE).contains(&in_page(length)) || length.is_multiple_of(251);
+    for length in (0..wal.metadata().unwrap().len()).rev().filter(matters) {
+        wal.set_len(length).unwrap();
+        let reader = Reader::open(&path).unwrap();
+        let left: Vec<Frame> = reader.frames().collect::<Result<_, _>>().unwrap();
+        assert_eq!(left, written[..left.len()]);
+        assert!(left.len() <= most, "a frame came back");
+        most = left.len();
+    }
+    assert_eq!(most, 0);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod damage;
 mod documentation;
 mod files;
+mod full_disk;
+mod killed;
 mod round_trip;
 pub(crate) mod strategy;
 mod thread;
