@@ -149,7 +149,7 @@ fn of_a_damaged_recording_what_comes_before_the_damage_is_exported() {
     let recording = folder.path().join("r");
     fs::copy(&recordings()[0], &recording).unwrap();
     let connection = rusqlite::Connection::open(&recording).unwrap();
-    connection.execute("UPDATE signal SET count = count + 1 WHERE seq >= 30", ()).unwrap();
+    connection.execute("UPDATE signal_sample SET count = count + 1 WHERE id >> 20 >= 30", ()).unwrap();
     drop(connection);
     let output = export(&recording, "jsonl").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -12,6 +12,7 @@ mod insert;
 mod reader;
 mod schema;
 mod select;
+mod series;
 mod thread;
 mod writer;
 

@@ -60,7 +60,8 @@ pub(super) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
 fn a_finished_recording_that_is_cut_short() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("r");
-    let written = frames(12);
+    // So many that the last page holds some of them.
+    let written = frames(60);
     finished(&path, &written);
     let whole = fs::read(&path).unwrap();
     let cuts = (0..200).chain((200..whole.len()).step_by(331)).chain([whole.len() - 1]);
@@ -117,7 +118,7 @@ fn a_finished_recording_with_flipped_bits() {
     finished(&path, &written);
     let whole = fs::read(&path).unwrap();
     let mut noticed = 0;
-    for (at, random) in (0..whole.len()).step_by(149).chain(0..100).zip(numbers(1)) {
+    for (at, random) in (0..whole.len()).step_by(83).chain(0..100).zip(numbers(1)) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (random % 8);
         fs::write(&path, &bytes).unwrap();
@@ -174,23 +175,30 @@ fn rows_that_were_edited() {
     let path = folder.path().join("r");
     let written = frames(10);
     for edit in [
-        "UPDATE signal SET count = count + 1 WHERE seq = 7 AND n = 0",
-        "UPDATE signal SET count = -1 WHERE seq = 7 AND n = 0",
-        "UPDATE signal SET count = 'many' WHERE seq = 7",
-        "UPDATE signal SET count = NULL WHERE seq = 7",
-        "UPDATE signal SET signal = 'no_such' WHERE seq = 7",
-        "UPDATE signal SET tier = 'guess' WHERE seq = 7",
-        "UPDATE signal SET generator = 2 WHERE seq = 7",
-        "UPDATE signal SET subject = 99 WHERE seq = 7",
+        "UPDATE signal_sample SET count = count + 1 WHERE id = 7 << 20",
+        "UPDATE signal_sample SET count = -1 WHERE id = 7 << 20",
+        "UPDATE signal_sample SET count = 'many' WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET count = NULL WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET series = 99 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET read_rel_ns = read_rel_ns + 1 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET read_rel_ns = -9223372036854775808 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET last_rel_ns = 9223372036854775807 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET id = id + (50 << 20) WHERE id >> 20 = 7",
+        "UPDATE signal_series SET signal = 'no_such' WHERE id = 1",
+        "UPDATE signal_series SET tier = 'guess' WHERE id = 1",
+        "UPDATE signal_series SET generator = 2 WHERE id = 1",
+        "UPDATE signal_series SET subject = 99 WHERE id = 1",
+        "UPDATE signal_series SET first_ns = first_ns + 1 WHERE id = 1",
         "UPDATE subject SET listener = 'here' WHERE id = 1",
         "UPDATE subject SET netns = 4294967296 WHERE id = 1",
-        "UPDATE usage SET limit_set_by = x'ff' WHERE seq = 7",
-        "UPDATE usage SET limit_set_by = CAST(x'ff' AS TEXT) WHERE seq = 7",
+        "UPDATE usage_series SET resource = 'no_such' WHERE id = 1",
+        "UPDATE usage_series SET limit_set_by = x'ff' WHERE id = 1",
+        "UPDATE usage_series SET limit_set_by = CAST(x'ff' AS TEXT) WHERE id = 1",
         "UPDATE fact SET kind = 'rumour'",
         "UPDATE mark SET kind = 'dot'",
         "DELETE FROM frame WHERE seq = 7",
         "DELETE FROM frame WHERE seq = 9",
-        "DELETE FROM signal WHERE seq = 7 AND n = 1",
+        "DELETE FROM signal_sample WHERE id = (7 << 20) + 1",
         "DELETE FROM run",
         "UPDATE run SET host = 'another'",
         "UPDATE run SET coverage = '{'",

@@ -6,6 +6,7 @@ mod files;
 mod full_disk;
 mod killed;
 mod round_trip;
+mod size;
 pub(crate) mod strategy;
 mod thread;
 
