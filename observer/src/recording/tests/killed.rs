@@ -21,7 +21,7 @@ use super::{
 /// Where the writer records, when this test is run again as the writer.
 const RECORDS_TO: &str = "OBSERVER_TEST_RECORDS_TO";
 /// Enough frames that SQLite moves the `-wal` into the file now and then.
-const MOST_FRAMES: u64 = 400;
+const MOST_FRAMES: u64 = 240;
 
 #[test]
 fn a_writer_that_is_killed_loses_at_most_one_tick() {
