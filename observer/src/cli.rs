@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::core::{frame::Target, lines};
+use crate::{
+    core::{frame::Target, lines},
+    sinks::export,
+};
 
 /// Exit status of `run` for a failure of observer's own, as `env` and `timeout` have it.
 pub const OWN_FAILURE: u8 = 125;
@@ -27,6 +30,8 @@ pub enum Action {
     Run(RunArgs),
     /// Judge a recording and print its verdict
     Report(ReportArgs),
+    /// Write the frames and events of a recording as rows, for jq, pandas, DuckDB or a spreadsheet
+    Export(ExportArgs),
     /// Say what this kernel allows, how each signal is had, and the headroom before any load
     Doctor(DoctorArgs),
     /// Explain a fault line: what it is, how to verify it, what to change
@@ -87,6 +92,19 @@ pub struct ReportArgs {
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
     /// Where it goes [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `observer export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Form of the rows
+    #[arg(long, value_enum)]
+    pub format: export::Format,
+    /// Where they go [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

@@ -1,8 +1,8 @@
-//! Where a verdict goes.
+//! Where a verdict or an export goes.
 
 use std::{
     fs::File,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, Write},
     path::Path,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     sinks::report::{self, Format, Style},
 };
 
-/// An opened place for a verdict. Opened before the test begins, so that an unwritable one is known
+/// An opened place. Opened before the test begins, so that an unwritable one is known
 /// while there is nothing to lose.
 pub(super) enum Output {
     Stdout,
@@ -28,9 +28,7 @@ impl Output {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        File::create(path)
-            .map(Self::File)
-            .with_context(|| format!("cannot write the verdict to {}", path.display()))
+        File::create(path).map(Self::File).with_context(|| format!("cannot write to {}", path.display()))
     }
 
     /// Writes the verdict.
@@ -51,6 +49,15 @@ impl Output {
                 Err(error)
                     .context("cannot write the verdict where it was asked for; it is printed here instead")
             }
+        }
+    }
+
+    /// As a place to write much to, little by little.
+    pub(super) fn into_writer(self) -> Box<dyn Write> {
+        match self {
+            Self::Stdout => Box::new(BufWriter::new(io::stdout())),
+            Self::Stderr => Box::new(BufWriter::new(io::stderr())),
+            Self::File(file) => Box::new(BufWriter::new(file)),
         }
     }
 

@@ -28,6 +28,14 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
         None if frames == 0 => bail!("{}: nothing was recorded", args.file.display()),
         None => {}
     }
+    say_what_is_missing(&reader, frames);
+    let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
+    let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;
+    output.write(&engine.verdict(cost), args.format)
+}
+
+/// Tells the user what the recording lacks.
+pub(super) fn say_what_is_missing(reader: &Reader, frames: u64) {
     if let Ok(lost @ 1..) = reader.frames_lost() {
         say(format_args!(
             "{lost} frames of this run were not recorded; the verdict may differ from the live one"
@@ -35,7 +43,4 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
     } else if !reader.is_finished().unwrap_or(true) {
         say(format_args!("the recording was not finished; judged on the {frames} frames it holds"));
     }
-    let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
-    let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;
-    output.write(&engine.verdict(cost), args.format)
 }
