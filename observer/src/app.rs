@@ -11,6 +11,7 @@ mod output;
 mod report;
 mod run;
 mod signals;
+mod wait;
 
 use std::{
     fmt,

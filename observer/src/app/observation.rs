@@ -18,7 +18,8 @@ use observer_common::{Event, Signal, SubjectKind, key_flags};
 use super::clock::{mono_ns, real_ns};
 use crate::{
     core::{
-        engine::{Engine, Update},
+        engine::Engine,
+        event::Event as Happening,
         frame::{Fact, Frame, Mark, RunHeader, SourceStatus, Target},
         verdict::{OwnCost, Verdict},
     },
@@ -127,8 +128,8 @@ impl Observation {
         self.collector.set_command(pid);
     }
 
-    /// Reads everything that is due, records it and has it judged.
-    pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Update {
+    /// Reads everything that is due, records it and has it judged. Returns what happened.
+    pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Vec<Happening> {
         let mut frame =
             Frame { seq: self.seq, mono_ns: mono_ns(), real_ns: real_ns(), marks, ..Frame::default() };
         self.seq += 1;
@@ -153,12 +154,18 @@ impl Observation {
         // Before the engine and the recording alike, so that a replay is fed the same.
         self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);
+        let happened = Happening::of(&frame, &update, &self.engine);
         if let Some(recorder) = &mut self.recorder {
             let before_ns = mono_ns();
             recorder.frame(frame);
             self.recording_ns = mono_ns().saturating_sub(before_ns);
         }
-        update
+        happened
+    }
+
+    /// The engine that judges it.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Looks a last time, judges, detaches the probes, and closes the recording.

@@ -1,6 +1,6 @@
 //! `observer run`: pre-roll, the command, the settle window, the verdict.
 
-use std::{io, os::fd::OwnedFd, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -8,36 +8,31 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     process::Child,
     sync::mpsc::UnboundedReceiver,
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use super::{
     clock::mono_ns,
     command,
-    mark::Socket,
     observation::{Observation, Subject},
     output::Output,
     say,
     signals::{self, Received},
+    wait::{Wait, Woken},
 };
 use crate::{
     cli::{FailOn, OWN_FAILURE, RunArgs},
     core::{
-        frame::{Mark, PhaseSource},
+        frame::Mark,
         verdict::{Outcome, Verdict},
     },
     kernel::Options,
 };
 
-/// How often everything is read.
-const TICK: Duration = Duration::from_millis(100);
 /// How long is watched before the command starts: what is normal, and what is already so.
-const PRE_ROLL: Duration = Duration::from_secs(2);
-/// After a failure has woken us, the next one wakes us no earlier than this.
-const WAKE_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PRE_ROLL: Duration = Duration::from_secs(2);
 /// Exit status when the command succeeded and a `--fail-on` condition holds.
 const FAILED_ON: u8 = 3;
 
@@ -69,15 +64,6 @@ enum Ended {
     Time,
     Command(u8),
     Interrupted(Signal),
-}
-
-/// What keeps time and wakes while watching.
-struct Wait {
-    ticks: Interval,
-    failures: Option<AsyncFd<OwnedFd>>,
-    marks: Option<Socket>,
-    /// Boundaries of `--plan` that are still to come.
-    plan: Vec<(u64, String)>,
 }
 
 impl Run {
@@ -134,7 +120,7 @@ impl Run {
         self.observation.tick(Vec::new());
         let at_ns = mono_ns();
         self.tick(wait, vec![Mark::CommandStarted { at_ns, pid: None }]);
-        wait.plan_from(at_ns, &self.args);
+        wait.plan_from(at_ns, self.args.plan.as_ref());
         self.watch(wait, self.args.duration, None).await?;
         self.observation.tick(vec![Mark::CommandEnded { at_ns: mono_ns(), exit_status: None }]);
         Ok(())
@@ -149,7 +135,7 @@ impl Run {
         // The last look before the load, so that what follows is the run's.
         self.observation.tick(Vec::new());
         let at_ns = mono_ns();
-        let child = command::start(&self.args.command, wait.marks.as_ref().map(Socket::path));
+        let child = command::start(&self.args.command, wait.marks_path());
         let _ = self.observation.unwatch(own);
         let child = child?;
         let pid = child.id();
@@ -158,7 +144,7 @@ impl Run {
             self.observation.set_command(pid);
         }
         self.tick(wait, vec![Mark::CommandStarted { at_ns, pid }]);
-        wait.plan_from(at_ns, &self.args);
+        wait.plan_from(at_ns, self.args.plan.as_ref());
         Ok(child)
     }
 
@@ -210,15 +196,13 @@ impl Run {
                         return Ok(ended);
                     }
                 }
-                name = next_mark(wait.marks.as_mut()) => {
-                    let mark = Mark::Phase { at_ns: mono_ns(), name, source: PhaseSource::Mark };
-                    self.tick(wait, vec![mark]);
-                }
                 () = time => return Ok(Ended::Time),
-                _ = wait.ticks.tick() => self.tick(wait, Vec::new()),
-                () = failure(wait.failures.as_ref()) => {
-                    self.tick(wait, Vec::new());
-                    tokio::time::sleep(WAKE_PAUSE).await;
+                woken = wait.next() => {
+                    let failed = matches!(woken, Woken::Failure);
+                    self.tick(wait, woken.into_mark(mono_ns()).into_iter().collect());
+                    if failed {
+                        Wait::after_failure().await;
+                    }
                 }
             }
         }
@@ -240,39 +224,6 @@ impl Run {
     }
 }
 
-impl Wait {
-    fn new(observation: &Observation) -> Result<Self> {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let failures = observation
-            .wake_fd()
-            .transpose()
-            .and_then(|fd| fd.map(readable).transpose())
-            .context("cannot wait for the probes")?;
-        let marks = Socket::open()
-            .inspect_err(|error| say(format_args!("`observer mark` will not reach this run: {error}")))
-            .ok();
-        Ok(Self { ticks, failures, marks, plan: Vec::new() })
-    }
-
-    fn plan_from(&mut self, start_ns: u64, args: &RunArgs) {
-        let mut at_ns = start_ns;
-        for (name, length) in args.plan.iter().flat_map(|plan| &plan.0) {
-            self.plan.push((at_ns, name.clone()));
-            at_ns += length.as_nanos() as u64;
-        }
-    }
-
-    /// The planned phases that have begun.
-    fn due(&mut self, now_ns: u64) -> Vec<Mark> {
-        let begun = self.plan.partition_point(|(at_ns, _)| *at_ns <= now_ns);
-        self.plan
-            .drain(..begun)
-            .map(|(at_ns, name)| Mark::Phase { at_ns, name, source: PhaseSource::Plan })
-            .collect()
-    }
-}
-
 /// Sends on what was meant for the command, and tells what ends a stretch that has none.
 fn pass_on(received: Received, child: Option<u32>) -> Option<Ended> {
     let ends = matches!(received.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
@@ -284,30 +235,6 @@ fn pass_on(received: Received, child: Option<u32>) -> Option<Ended> {
         }
         Some(_) => None,
         None => ends.then_some(Ended::Interrupted(received.signal)),
-    }
-}
-
-async fn next_mark(socket: Option<&mut Socket>) -> String {
-    match socket {
-        Some(socket) => socket.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` stays open, and the same file, until it is dropped; the AsyncFd owns it
-    // and leaves the reactor before it drops it.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
-}
-
-/// Waits for the first failure of a subject.
-async fn failure(events: Option<&AsyncFd<OwnedFd>>) {
-    match events {
-        Some(events) => match events.readable().await {
-            Ok(mut ready) => ready.clear_ready(),
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
     }
 }
 
