@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::core::{frame::Target, lines};
+use crate::{
+    core::{frame::Target, lines},
+    sinks::report::Format,
+};
 
 /// Exit status of `run` for a failure of observer's own, as `env` and `timeout` have it.
 pub const OWN_FAILURE: u8 = 125;
@@ -25,7 +28,7 @@ pub struct Cli {
 pub enum Action {
     /// Observe while COMMAND runs (or --for a while, or until Ctrl-C), then print the verdict
     Run(RunArgs),
-    /// Judge a recording and print its verdict
+    /// Judge a recording and print its verdict, or compare it with the run before (--against)
     Report(ReportArgs),
     /// Say what this kernel allows, how each signal is had, and the headroom before any load
     Doctor(DoctorArgs),
@@ -46,8 +49,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "FAULT_LINE", value_parser = parse_fault_line)]
     pub ignore: Vec<String>,
     /// Form of the verdict
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Where the verdict goes; `-` is stdout [default: stderr with COMMAND, stdout without]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -81,11 +84,14 @@ pub struct Plan(pub Vec<(String, Duration)>);
 /// `observer report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The recording
+    /// The recording; with --against, of the run AFTER the change
     pub file: PathBuf,
+    /// Compare with this recording, of the run BEFORE the change: what moved since, and what breaks first now
+    #[arg(long, value_name = "BEFORE")]
+    pub against: Option<PathBuf>,
     /// Form of the report
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Where it goes [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -112,17 +118,6 @@ pub struct ExplainArgs {
 pub struct MarkArgs {
     /// Name of the phase that begins now
     pub name: String,
-}
-
-/// Forms of a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For a person
-    Text,
-    /// The contract
-    Json,
-    /// For a ticket
-    Markdown,
 }
 
 /// Forms of the doctor's answer.

@@ -8,11 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{
-    cli::ReportFormat,
-    core::verdict::Verdict,
-    sinks::report::{self, Format, Style},
-};
+use crate::sinks::report::Style;
 
 /// An opened place for a verdict. Opened before the test begins, so that an unwritable one is known
 /// while there is nothing to lose.
@@ -33,9 +29,8 @@ impl Output {
             .with_context(|| format!("cannot write the verdict to {}", path.display()))
     }
 
-    /// Writes the verdict.
-    pub(super) fn write(&mut self, verdict: &Verdict, format: ReportFormat) -> Result<()> {
-        let text = report::render(verdict, format.into(), self.style());
+    /// Writes the verdict, as rendered.
+    pub(super) fn write(&mut self, text: &str) -> Result<()> {
         let written = match self {
             Self::Stdout => io::stdout().write_all(text.as_bytes()),
             Self::Stderr => io::stderr().write_all(text.as_bytes()),
@@ -55,7 +50,7 @@ impl Output {
     }
 
     /// Colour for a terminal that wants it (<https://no-color.org>).
-    fn style(&self) -> Style {
+    pub(super) fn style(&self) -> Style {
         let terminal = match self {
             Self::Stdout => io::stdout().is_terminal(),
             Self::Stderr => io::stderr().is_terminal(),
@@ -63,15 +58,5 @@ impl Output {
         };
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Style { color: terminal && wanted, ..Style::default() }
-    }
-}
-
-impl From<ReportFormat> for Format {
-    fn from(format: ReportFormat) -> Self {
-        match format {
-            ReportFormat::Text => Self::Text,
-            ReportFormat::Json => Self::Json,
-            ReportFormat::Markdown => Self::Markdown,
-        }
     }
 }

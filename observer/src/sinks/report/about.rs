@@ -1,5 +1,7 @@
 //! The wording about the run and the observing itself.
 
+use std::collections::BTreeMap;
+
 use super::{
     numbers::{bytes, count, duration, percent, plural},
     sentence::{listing, some_of, unique},
@@ -36,13 +38,10 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
     for (why, names) in degraded(signals) {
         words += &format!(" Degraded because {why}: {}.", some_of(&names));
     }
-    let lost: Vec<String> = coverage
-        .events_lost
-        .iter()
-        .filter(|(_, lost)| **lost > 0)
-        .map(|(reason, lost)| loss(reason, *lost))
-        .collect();
-    let lost = if lost.is_empty() { "none lost".to_owned() } else { format!("lost: {}", lost.join(", ")) };
+    let lost = match lost(&coverage.events_lost) {
+        lost if lost.is_empty() => "none lost".to_owned(),
+        lost => format!("lost: {lost}"),
+    };
     if probes > 0 || coverage.events_seen > 0 || lost != "none lost" {
         words += &format!(" {} events counted, {lost}.", count(coverage.events_seen));
     }
@@ -50,6 +49,12 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
         words += &format!(" {} began late.", plural(coverage.ticks_late as usize, "tick", "ticks"));
     }
     words
+}
+
+/// What is missing from the counts, by reason; nothing where nothing is.
+pub(super) fn lost(events_lost: &BTreeMap<String, u64>) -> String {
+    let lost = events_lost.iter().filter(|(_, lost)| **lost > 0);
+    lost.map(|(reason, lost)| loss(reason, *lost)).collect::<Vec<_>>().join(", ")
 }
 
 /// What is missing, and why.
@@ -108,7 +113,7 @@ pub(super) fn length_of(run: &Run) -> Option<f64> {
 }
 
 /// A command as one would type it.
-fn shell(command: &[String]) -> String {
+pub(super) fn shell(command: &[String]) -> String {
     let plain = |word: &str| {
         !word.is_empty() && word.chars().all(|it| it.is_alphanumeric() || "-_./:=,@%+".contains(it))
     };

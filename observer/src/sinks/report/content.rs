@@ -1,21 +1,22 @@
 //! What a report says about a verdict, and in which order.
 
 use super::{
-    about, band,
+    about,
     document::{Block, Table, Tone, left, right},
     numbers::{count, decimal, duration, instant, percent},
     sentence,
+    timeline::Timeline,
 };
 use crate::core::verdict::{Hit, Outcome, Phase, Verdict};
 
 /// How many resources that came close to their limits are worth a line.
 const CLOSEST: usize = 5;
 
-/// The whole report; `width` is for what is drawn.
-pub(super) fn document(verdict: &Verdict, width: usize) -> Vec<Block> {
+/// The whole report.
+pub(super) fn document(verdict: &Verdict) -> Vec<Block> {
     let mut blocks = Vec::new();
     opening(&mut blocks, verdict);
-    timeline(&mut blocks, verdict, width);
+    timeline(&mut blocks, verdict);
     list(&mut blocks, "What led to what", verdict.chain.iter().map(sentence::link));
     if let Some(first) = &verdict.first {
         evidence(&mut blocks, first);
@@ -55,13 +56,10 @@ fn opening(blocks: &mut Vec<Block>, verdict: &Verdict) {
     blocks.extend(because.map(Block::Paragraph));
 }
 
-fn timeline(blocks: &mut Vec<Block>, verdict: &Verdict, width: usize) {
-    let band = band::draw(&verdict.phases, &verdict.hits, about::length_of(&verdict.run), width);
-    if band.is_empty() {
-        return;
-    }
+fn timeline(blocks: &mut Vec<Block>, verdict: &Verdict) {
+    let Some(timeline) = Timeline::of(verdict) else { return };
     blocks.push(Block::Heading("Timeline".into()));
-    blocks.push(Block::Drawing(band));
+    blocks.push(Block::Timeline(timeline));
     table(
         blocks,
         vec![right("#"), right("onset"), right("±"), left("fault line"), left("where"), left("")],

@@ -1,10 +1,11 @@
-//! The post-mortem: a verdict for people (text, Markdown) and for programs (JSON).
+//! The post-mortem: a verdict, or two that are compared, for people (text, Markdown) and for programs (JSON).
 //!
-//! What is said is decided once, in `content`, out of the words in `sentence`, `about` and `numbers`; `text`
-//! and `markdown` only lay it out.
+//! What is said is decided once, in `content` and `comparison`, out of the words in `sentence`, `about` and
+//! `numbers`; `text` and `markdown` only lay it out.
 
 mod about;
 mod band;
+mod comparison;
 mod content;
 mod document;
 mod json;
@@ -12,6 +13,7 @@ mod markdown;
 mod numbers;
 mod sentence;
 mod text;
+mod timeline;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -20,7 +22,7 @@ mod sample;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
-use crate::core::verdict::Verdict;
+use crate::core::{compare::Comparison, verdict::Verdict};
 
 /// In which form a verdict is rendered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -28,7 +30,7 @@ pub enum Format {
     /// For a terminal.
     #[default]
     Text,
-    /// The contract, `observer.verdict/1`.
+    /// The contract: `observer.verdict/1`, `observer.comparison/1`.
     Json,
     /// For a ticket.
     Markdown,
@@ -52,8 +54,17 @@ impl Default for Style {
 /// Renders a verdict. The same verdict always gives the same bytes, and they end with a newline.
 pub fn render(verdict: &Verdict, format: Format, style: Style) -> String {
     match format {
-        Format::Text => text::render(verdict, style),
+        Format::Text => text::render(content::document(verdict), style),
         Format::Json => json::render(verdict),
-        Format::Markdown => markdown::render(verdict),
+        Format::Markdown => markdown::render(&content::document(verdict)),
+    }
+}
+
+/// Renders a comparison of two runs, on the same terms.
+pub fn render_comparison(comparison: &Comparison, format: Format, style: Style) -> String {
+    match format {
+        Format::Text => text::render(comparison::document(comparison), style),
+        Format::Json => json::render(comparison),
+        Format::Markdown => markdown::render(&comparison::document(comparison)),
     }
 }

@@ -199,6 +199,39 @@ pub(super) fn inconclusive() -> Verdict {
     verdict
 }
 
+/// The hit after a change: descriptors are raised, the accept queue holds out longer, ports run out at last.
+pub(super) fn tuned() -> Verdict {
+    let later = STARTED_NS + 86_400_000_000_000;
+    let mut overflow = overflow();
+    (overflow.onset_s, overflow.onset_lo_s, overflow.onset_hi_s) = (31.2, 31.2, 31.2);
+    overflow.load.connections_per_s = Some(9_870.0);
+    (overflow.subject.pid, overflow.subject.netns) = (Some(5_120), Some(4_026_532_999));
+    let [_, mut ports] = <[_; 2]>::try_from(tie().hits).unwrap();
+    ports.onset_s = 40.5;
+    (ports.onset_lo_s, ports.onset_hi_s) = (40.5, 40.5);
+    ports.load.connections_per_s = Some(10_020.0);
+    let mut verdict = clear();
+    verdict.outcome = Outcome::Hit;
+    (verdict.run.started, verdict.run.ended) = (rfc3339(later), rfc3339(later + 62_000_000_000));
+    verdict.run.limits = vec![
+        Limit { name: "net.core.somaxconn".into(), value: "4096".into(), place: "netns 4026532999".into() },
+        Limit {
+            name: "RLIMIT_NOFILE (soft)".into(),
+            value: "65535".into(),
+            place: "pid 5120 (nginx)".into(),
+        },
+    ];
+    verdict.ruled_out.push(note("fd_saturation", "no failure"));
+    verdict.phases = vec![phase("ramp_up", 0.0, 62.0, Some(10_400.0))];
+    verdict.coverage.signals.truncate(20);
+    verdict.headroom[0].peak_used = 129;
+    verdict.headroom[0].ratio = 129.0 / 128.0;
+    verdict.headroom.remove(3);
+    verdict.first = Some(overflow.clone());
+    verdict.hits = vec![overflow, ports];
+    verdict
+}
+
 /// Names and texts made to break a terminal or a ticket.
 pub(super) fn hostile() -> Verdict {
     let mut verdict = hit();

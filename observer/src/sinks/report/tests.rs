@@ -3,10 +3,13 @@
 
 use std::path::Path;
 
-use super::{Format, Style, render, sample};
-use crate::core::verdict::Verdict;
+use super::{Format, Style, render, render_comparison, sample};
+use crate::core::{
+    compare::{Comparison, Judged, compare},
+    verdict::Verdict,
+};
 
-fn compare(name: &str, committed: &str, rendered: &str) {
+fn hold(name: &str, committed: &str, rendered: &str) {
     if std::env::var_os("OBSERVER_BLESS").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sinks/report/snapshots").join(name);
         std::fs::write(path, rendered).unwrap();
@@ -19,7 +22,7 @@ macro_rules! snapshots {
     ($($name:literal: $verdict:ident, $format:ident, $style:expr;)+) => {
         #[test]
         fn snapshots_are_as_committed() {
-            $(compare(
+            $(hold(
                 $name,
                 include_str!(concat!("snapshots/", $name)),
                 &render(&sample::$verdict(), Format::$format, $style),
@@ -42,6 +45,36 @@ snapshots! {
     "inconclusive.md": inconclusive, Markdown, Style::default();
     "hostile.txt": hostile, Text, Style::default();
     "hostile.md": hostile, Markdown, Style::default();
+}
+
+fn compared(before: &Verdict, after: &Verdict) -> Comparison {
+    let judged = |recording, verdict| Judged { recording, verdict };
+    compare(judged("monday.observer", before), judged("tuesday.observer", after))
+}
+
+#[test]
+fn snapshots_of_comparisons_are_as_committed() {
+    let style = Style::default();
+    let tuned = compared(&sample::hit(), &sample::tuned());
+    let render = |format| render_comparison(&tuned, format, style);
+    hold("compared.txt", include_str!("snapshots/compared.txt"), &render(Format::Text));
+    hold("compared.md", include_str!("snapshots/compared.md"), &render(Format::Markdown));
+    hold("compared.json", include_str!("snapshots/compared.json"), &render(Format::Json));
+    let hostile = render_comparison(&compared(&sample::hostile(), &sample::hit()), Format::Markdown, style);
+    hold("compared-hostile.md", include_str!("snapshots/compared-hostile.md"), &hostile);
+}
+
+#[test]
+fn any_two_verdicts_can_be_compared() {
+    for before in ALL.map(|sample| sample()) {
+        for after in ALL.map(|sample| sample()) {
+            let comparison = compared(&before, &after);
+            for format in [Format::Text, Format::Markdown, Format::Json] {
+                let text = render_comparison(&comparison, format, Style::default());
+                assert!(text.ends_with('\n') && !text.contains('\x1b'), "{text}");
+            }
+        }
+    }
 }
 
 const ALL: [fn() -> Verdict; 5] =
