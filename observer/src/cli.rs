@@ -48,8 +48,8 @@ pub struct RunArgs {
     /// A fault line to leave out (repeatable)
     #[arg(long, value_name = "FAULT_LINE", value_parser = parse_fault_line)]
     pub ignore: Vec<String>,
-    /// Form of the verdict
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    /// Form of the verdict: text, json or markdown
+    #[arg(long, default_value = "text", value_parser = parse_verdict_format)]
     pub format: Format,
     /// Where the verdict goes; `-` is stdout [default: stderr with COMMAND, stdout without]
     #[arg(long, value_name = "FILE")]
@@ -174,6 +174,14 @@ fn parse_fault_line(text: &str) -> Result<String, String> {
     })
 }
 
+/// A page draws the course of a run, which only a recording keeps.
+fn parse_verdict_format(text: &str) -> Result<Format, String> {
+    match Format::from_str(text, false)? {
+        Format::Html => Err("use --record FILE, and then `observer report FILE --format html`".to_owned()),
+        format => Ok(format),
+    }
+}
+
 fn parse_plan(text: &str) -> Result<Plan, String> {
     text.split(',')
         .map(|part| {
@@ -205,6 +213,13 @@ mod tests {
         for nonsense in ["8080", ":", ":99999", "pid:x", "host:a", ""] {
             assert!(parse_target(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_run_prints_no_page_and_says_who_does() {
+        assert_eq!(parse_verdict_format("markdown"), Ok(Format::Markdown));
+        assert!(parse_verdict_format("html").is_err_and(|why| why.contains("observer report FILE")));
+        assert!(parse_verdict_format("pdf").is_err());
     }
 
     #[test]

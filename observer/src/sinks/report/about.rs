@@ -7,9 +7,10 @@ use super::{
     sentence::{listing, some_of, unique},
 };
 use crate::core::{
+    compare::Comparison,
     frame::{SignalCoverage, Tier},
     time::from_rfc3339,
-    verdict::{Coverage, OwnCost, Run},
+    verdict::{Coverage, OwnCost, Run, Verdict},
 };
 
 /// How much of what one would like to see could be seen.
@@ -104,6 +105,23 @@ pub(super) fn run(run: &Run) -> String {
     let length = length_of(run).map_or(String::new(), |length| format!(" ({})", duration(length)));
     let Run { id, host, kernel, started, ended, .. } = run;
     format!("{what}{exit}; on {host} with kernel {kernel}, from {started} to {ended}{length}; run {id}.")
+}
+
+/// Who says so.
+pub(super) fn made_by(verdict: &Verdict) -> String {
+    format!(
+        "observer {}, run {}. This page asks nothing of any network.",
+        verdict.observer_version, verdict.run.id
+    )
+}
+
+/// Who compared.
+pub(super) fn compared_by(comparison: &Comparison) -> String {
+    let Comparison { observer_version, before, after, .. } = comparison;
+    format!(
+        "observer {observer_version}, run {} against run {}. This page asks nothing of any network.",
+        after.run, before.run
+    )
 }
 
 /// How long the run took, in seconds.

@@ -20,6 +20,8 @@ pub(super) enum Block {
     Headline(Tone, String),
     /// Begins a section.
     Heading(String),
+    /// Begins a part of a section.
+    Subheading(String),
     /// Running text.
     Paragraph(String),
     /// Points, one below the other.

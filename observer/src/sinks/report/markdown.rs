@@ -18,6 +18,7 @@ fn block(block: &Block) -> String {
     match block {
         Block::Headline(_, text) => format!("**{}**", escaped(text)),
         Block::Heading(text) => format!("### {}", escaped(text)),
+        Block::Subheading(text) => format!("#### {}", escaped(text)),
         Block::Paragraph(text) => escaped(text),
         Block::List(points) => {
             points.iter().map(|point| format!("- {}", escaped(point))).collect::<Vec<_>>().join("\n")

@@ -1,13 +1,15 @@
-//! The post-mortem: a verdict, or two that are compared, for people (text, Markdown) and for programs (JSON).
+//! The post-mortem: a verdict, or two that are compared, for people (text, Markdown, HTML) and for
+//! programs (JSON).
 //!
 //! What is said is decided once, in `content` and `comparison`, out of the words in `sentence`, `about` and
-//! `numbers`; `text` and `markdown` only lay it out.
+//! `numbers`; `text`, `markdown` and `html` only lay it out.
 
 mod about;
 mod band;
 mod comparison;
 mod content;
 mod document;
+mod html;
 mod json;
 mod markdown;
 mod numbers;
@@ -22,6 +24,7 @@ mod sample;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
+use self::{content::Extent, timeline::Course};
 use crate::core::{compare::Comparison, verdict::Verdict};
 
 /// In which form a verdict is rendered.
@@ -34,6 +37,8 @@ pub enum Format {
     Json,
     /// For a ticket.
     Markdown,
+    /// For a browser: one page, with the timeline to zoom into.
+    Html,
 }
 
 /// How text is laid out. The other formats do not depend on it.
@@ -53,18 +58,27 @@ impl Default for Style {
 
 /// Renders a verdict. The same verdict always gives the same bytes, and they end with a newline.
 pub fn render(verdict: &Verdict, format: Format, style: Style) -> String {
+    let brief = || content::document(verdict, Extent::Brief, None);
     match format {
-        Format::Text => text::render(content::document(verdict), style),
+        Format::Text => text::render(brief(), style),
         Format::Json => json::render(verdict),
-        Format::Markdown => markdown::render(&content::document(verdict)),
+        Format::Markdown => markdown::render(&brief()),
+        Format::Html => page(verdict, None),
     }
+}
+
+/// A verdict for a browser, with everything that is known.
+fn page(verdict: &Verdict, course: Option<Course>) -> String {
+    html::render(&content::document(verdict, Extent::Full, course), &about::made_by(verdict))
 }
 
 /// Renders a comparison of two runs, on the same terms.
 pub fn render_comparison(comparison: &Comparison, format: Format, style: Style) -> String {
+    let document = || comparison::document(comparison);
     match format {
-        Format::Text => text::render(comparison::document(comparison), style),
+        Format::Text => text::render(document(), style),
         Format::Json => json::render(comparison),
-        Format::Markdown => markdown::render(&comparison::document(comparison)),
+        Format::Markdown => markdown::render(&document()),
+        Format::Html => html::render(&document(), &about::compared_by(comparison)),
     }
 }

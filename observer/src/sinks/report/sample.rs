@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use observer_common::Signal;
 
 use self::parts::{descriptors, headroom, listener, nginx, note, overflow, phase};
+use super::timeline::Course;
 use crate::core::{
     frame::{SignalCoverage, Tier},
     subject::Role,
@@ -232,17 +233,38 @@ pub(super) fn tuned() -> Verdict {
     verdict
 }
 
-/// Names and texts made to break a terminal or a ticket.
+/// The course of the hit.
+pub(super) fn course() -> Course {
+    parts::course()
+}
+
+/// The course of the hostile one.
+pub(super) fn hostile_course() -> Course {
+    let mut course = parts::course();
+    for (lane, value) in course.lanes.iter_mut().zip([f64::NAN, f64::INFINITY, -1.0, f64::MAX]) {
+        lane.name += EVIL;
+        lane.values[7] = Some(value);
+    }
+    course
+}
+
+/// A text that breaks out wherever it is not escaped, and leaves a trace where it can run.
+const EVIL: &str = "\x1b[2J\x1b]0;x\x07`|<b>*_\u{202e}\r\n# h\n\"'></title></script><script>alert(1)</script><img src=x onerror=alert(2)>";
+
+/// Names and texts made to break a terminal, a ticket or a page.
 pub(super) fn hostile() -> Verdict {
     let mut verdict = hit();
-    let evil = "\x1b[2J\x1b]0;x\x07`|<b>*_\u{202e}\r\n# h\n".to_owned();
+    let evil = EVIL.to_owned();
     verdict.run.command = Some(vec![evil.clone(), String::new()]);
     verdict.run.host = evil.clone();
     verdict.phases.push(phase(&evil, f64::NAN, f64::INFINITY, Some(f64::NAN)));
+    verdict.phases[2].name = evil.clone();
     for hit in verdict.hits.iter_mut().chain(&mut verdict.first) {
         (hit.because, hit.subject.comm, hit.phase) = (evil.clone(), Some(evil.clone()), Some(evil.clone()));
         hit.subject.listener = None;
         hit.verify.push(format!("```{evil}"));
+        hit.remedy.push(evil.clone());
+        hit.fault_line = evil.clone();
     }
     verdict.coverage.events_lost.insert(evil, u64::MAX);
     verdict

@@ -16,7 +16,9 @@ pub(super) fn render(document: Vec<Block>, style: Style) -> String {
     let mut before: Option<Block> = None;
     for block in document {
         // A table keeps its distance from what is above it, unless that is its heading.
-        if matches!(block, Block::Table(_)) && !matches!(before, Some(Block::Heading(_))) {
+        if matches!(block, Block::Table(_))
+            && !matches!(before, Some(Block::Heading(_) | Block::Subheading(_)))
+        {
             page.out.push('\n');
         }
         page.block(&block);
@@ -42,7 +44,7 @@ impl Page {
                 };
                 self.wrapped(text, "", "", color);
             }
-            Block::Heading(text) => {
+            Block::Heading(text) | Block::Subheading(text) => {
                 self.out.push('\n');
                 self.wrapped(text, "", "", BOLD);
             }
