@@ -27,10 +27,17 @@ struct Stream {
     probed: bool,
 }
 
+/// What a stream counted, per bin, and in all of them.
+#[derive(Debug, Default)]
+struct Counted {
+    bins: BTreeMap<u64, u64>,
+    total: u64,
+}
+
 /// The history of the load.
 #[derive(Debug, Default)]
 pub struct LoadHistory {
-    bins: BTreeMap<Stream, BTreeMap<u64, u64>>,
+    streams: BTreeMap<Stream, Counted>,
     /// Depth of each accept queue as (read, connections), on change.
     depths: BTreeMap<Subject, Vec<(u64, u64)>>,
     /// Established connections per namespace, on change.
@@ -50,7 +57,7 @@ impl LoadHistory {
                 generator: increment.generator,
                 probed: increment.tier != Tier::Counter,
             };
-            enter(self.bins.entry(stream).or_default(), increment);
+            self.streams.entry(stream).or_default().enter(increment);
         }
         for usage in &frame.usages {
             match usage.resource {
@@ -74,11 +81,12 @@ impl LoadHistory {
     pub fn in_scope(&self, scope: &Scope, from_ns: u64, to_ns: u64, step_ns: u64) -> Vec<Level> {
         let from_ns = from_ns / BIN_NS * BIN_NS;
         let steps = to_ns.saturating_sub(from_ns).div_ceil(step_ns).max(1);
-        let cut = |bins: &BTreeMap<u64, u64>| by_step(bins, from_ns, step_ns, steps as usize);
-        let arrivals = self.arrivals(scope).as_ref().map(cut);
-        let (opened, closed) = self.open_and_close(scope);
-        let mut open = opened.as_ref().map(|opened| total(opened, 0, from_ns));
-        let mut gone = total(&closed, 0, from_ns);
+        let within = (from_ns, from_ns + steps * step_ns);
+        let cut = |counted: &Counted| by_step(&counted.bins, from_ns, step_ns, steps as usize);
+        let arrivals = self.arrivals(scope, within).as_ref().map(cut);
+        let (opened, closed) = self.open_and_close(scope, within);
+        let mut open = opened.as_ref().map(|opened| opened.total);
+        let mut gone = closed.total;
         let (opened, closed) = (opened.as_ref().map(cut), cut(&closed));
         (0..steps as usize)
             .map(|step| {
@@ -101,7 +109,7 @@ impl LoadHistory {
     pub fn mean(&self, scope: &Scope, from_ns: u64, to_ns: u64) -> Load {
         let to_ns = to_ns.max(from_ns + BIN_NS);
         let seconds = (to_ns - from_ns) as f64 / SECOND_NS as f64;
-        let arrived = self.arrivals(scope).map(|bins| share(&bins, from_ns, to_ns));
+        let arrived = self.arrivals(scope, (from_ns, to_ns)).map(|counted| share(&counted, from_ns, to_ns));
         let levels = self.in_scope(scope, to_ns - 1, to_ns, BIN_NS);
         Load {
             connections_per_s: arrived.map(|count| round(count / seconds)),
@@ -112,33 +120,41 @@ impl LoadHistory {
 
     /// Arrivals per bin: what the observed command tried to open, else what the targets accepted,
     /// else the namespaces' own counters.
-    fn arrivals(&self, scope: &Scope) -> Option<BTreeMap<u64, u64>> {
-        let by_generator = self.sum(|s| s.signal == Signal::ConnectAttempt && s.generator);
-        let by_target = || {
-            self.sum(|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject))
-        };
-        let by_counter = || self.sum(|s| s.signal == Signal::ConnectionAccepted && !s.probed);
+    fn arrivals(&self, scope: &Scope, within: (u64, u64)) -> Option<Counted> {
+        let sum = |wanted: &dyn Fn(&Stream) -> bool| self.sum(within, wanted);
+        let by_generator = sum(&|s| s.signal == Signal::ConnectAttempt && s.generator);
+        let by_target =
+            || sum(&|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject));
+        let by_counter = || sum(&|s| s.signal == Signal::ConnectionAccepted && !s.probed);
         by_generator.or_else(by_target).or_else(by_counter)
     }
 
     /// Connections opened and closed: at the targets, else by anyone.
-    fn open_and_close(&self, scope: &Scope) -> (Option<BTreeMap<u64, u64>>, BTreeMap<u64, u64>) {
-        let at = |signal: Signal| self.sum(|s| s.signal == signal && s.probed && in_scope(scope, &s.subject));
+    fn open_and_close(&self, scope: &Scope, within: (u64, u64)) -> (Option<Counted>, Counted) {
+        let at = |signal: Signal| {
+            self.sum(within, |s| s.signal == signal && s.probed && in_scope(scope, &s.subject))
+        };
         let accepted = at(Signal::ConnectionAccepted);
         if accepted.is_some() {
             return (accepted, at(Signal::AcceptedClosed).unwrap_or_default());
         }
-        let any = |signal: Signal| self.sum(|s| s.signal == signal && s.probed);
+        let any = |signal: Signal| self.sum(within, |s| s.signal == signal && s.probed);
         (any(Signal::ConnectionOpened), any(Signal::OpenedClosed).unwrap_or_default())
     }
 
-    fn sum(&self, wanted: impl Fn(&Stream) -> bool) -> Option<BTreeMap<u64, u64>> {
-        let mut bins: Option<BTreeMap<u64, u64>> = None;
-        for (_, counted) in self.bins.iter().filter(|(stream, _)| wanted(stream)) {
-            let bins = bins.get_or_insert_default();
-            counted.iter().for_each(|(bin, count)| *bins.entry(*bin).or_default() += count);
+    /// The bins of all these streams between two instants; the total is of what came before them.
+    fn sum(&self, (from_ns, to_ns): (u64, u64), wanted: impl Fn(&Stream) -> bool) -> Option<Counted> {
+        let (from, to) = (from_ns / BIN_NS, to_ns.div_ceil(BIN_NS));
+        let mut sum: Option<Counted> = None;
+        for (_, counted) in self.streams.iter().filter(|(stream, _)| wanted(stream)) {
+            let sum = sum.get_or_insert_default();
+            let since: u64 = counted.bins.range(from..).map(|(_, count)| count).sum();
+            sum.total += counted.total - since;
+            for (bin, count) in counted.bins.range(from..to) {
+                *sum.bins.entry(*bin).or_default() += count;
+            }
         }
-        bins
+        sum
     }
 
     fn established_at(&self, at_ns: u64) -> Option<u64> {
@@ -151,8 +167,8 @@ impl LoadHistory {
     /// Connections appended to a listener's queue in an interval: its own, else its namespace's.
     fn enqueued(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let of = |subject: Subject| {
-            self.sum(|s| s.signal == Signal::ConnectionAccepted && s.subject == subject)
-                .map(|bins| share(&bins, from_ns, to_ns))
+            self.sum((from_ns, to_ns), |s| s.signal == Signal::ConnectionAccepted && s.subject == subject)
+                .map(|counted| share(&counted, from_ns, to_ns))
         };
         of(listener.clone()).or_else(|| of(Subject::namespace(listener.netns?)))
     }
@@ -175,8 +191,8 @@ impl LoadHistory {
     pub fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let to_ns = to_ns.max(from_ns + BIN_NS);
         let of = |signal: Signal| {
-            self.sum(|s| s.signal == signal && s.subject == *listener)
-                .map(|bins| share(&bins, from_ns, to_ns))
+            self.sum((from_ns, to_ns), |s| s.signal == signal && s.subject == *listener)
+                .map(|counted| share(&counted, from_ns, to_ns))
         };
         let count = match of(Signal::SynArrival) {
             Some(count) => count,
@@ -203,8 +219,8 @@ impl Rates for LoadHistory {
 
     fn throttling(&self, cgroup: &Subject, from_ns: u64, to_ns: u64) -> Option<Throttling> {
         let of = |signal: Signal, probed: bool| {
-            self.sum(|s| s.signal == signal && s.subject == *cgroup && s.probed == probed)
-                .map(|bins| total(&bins, from_ns, to_ns) as f64)
+            self.sum((from_ns, to_ns), |s| s.signal == signal && s.subject == *cgroup && s.probed == probed)
+                .map(|counted| counted.bins.values().sum::<u64>() as f64)
         };
         let best = |signal| of(signal, true).or_else(|| of(signal, false));
         let periods = best(Signal::CpuPeriods).filter(|periods| *periods > 0.0)?;
@@ -267,10 +283,6 @@ fn in_scope(scope: &Scope, subject: &Subject) -> bool {
     matches!((subject.netns, subject.listener), (Some(netns), Some(at)) if scope.is_target(netns, at))
 }
 
-fn total(bins: &BTreeMap<u64, u64>, from_ns: u64, to_ns: u64) -> u64 {
-    bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS)).map(|(_, count)| count).sum()
-}
-
 /// Counts in steps of whole bins that begin at `from_ns`.
 fn by_step(bins: &BTreeMap<u64, u64>, from_ns: u64, step_ns: u64, steps: usize) -> Vec<u64> {
     let (first, width) = (from_ns / BIN_NS, step_ns / BIN_NS);
@@ -282,10 +294,10 @@ fn by_step(bins: &BTreeMap<u64, u64>, from_ns: u64, step_ns: u64, steps: usize) 
 }
 
 /// Counts between two instants, of the bins at either end as much as lies within.
-fn share(bins: &BTreeMap<u64, u64>, from_ns: u64, to_ns: u64) -> f64 {
+fn share(counted: &Counted, from_ns: u64, to_ns: u64) -> f64 {
     let within =
         |bin: u64| (to_ns.min((bin + 1) * BIN_NS) - from_ns.max(bin * BIN_NS)) as f64 / BIN_NS as f64;
-    let counts = bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS));
+    let counts = counted.bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS));
     counts.map(|(bin, count)| *count as f64 * within(*bin)).sum()
 }
 
@@ -294,20 +306,23 @@ const SELDOM_NS: u64 = 2 * BIN_NS;
 /// Bins that it is spread over, at most.
 const SPREAD_BINS: u64 = 100;
 
-/// Enters what happened between two reads: in the bin of its last occurrence, or evenly where the reads
-/// are seldom. A counter that is read once a second did not move at the instant of the read.
-fn enter(bins: &mut BTreeMap<u64, u64>, increment: &Increment) {
-    let last = increment.last_ns / BIN_NS;
-    let seldom = increment.last_ns.saturating_sub(increment.first.lo_ns) > SELDOM_NS;
-    let first = (increment.first.lo_ns / BIN_NS + 1).max(last.saturating_sub(SPREAD_BINS));
-    let first = if seldom { first } else { last };
-    let width = u128::from(last - first + 1);
-    let until = |bin: u64| (u128::from(increment.events) * u128::from(bin - first) / width) as u64;
-    for bin in first..=last {
-        let events = until(bin + 1) - until(bin);
-        if events > 0 {
-            *bins.entry(bin).or_default() += events;
+impl Counted {
+    /// Enters what happened between two reads: in the bin of its last occurrence, or evenly where the reads
+    /// are seldom. A counter that is read once a second did not move at the instant of the read.
+    fn enter(&mut self, increment: &Increment) {
+        let last = increment.last_ns / BIN_NS;
+        let seldom = increment.last_ns.saturating_sub(increment.first.lo_ns) > SELDOM_NS;
+        let first = (increment.first.lo_ns / BIN_NS + 1).max(last.saturating_sub(SPREAD_BINS));
+        let first = if seldom { first } else { last };
+        let width = u128::from(last - first + 1);
+        let until = |bin: u64| (u128::from(increment.events) * u128::from(bin - first) / width) as u64;
+        for bin in first..=last {
+            let events = until(bin + 1) - until(bin);
+            if events > 0 {
+                *self.bins.entry(bin).or_default() += events;
+            }
         }
+        self.total += increment.events;
     }
 }
 
