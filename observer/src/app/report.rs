@@ -17,6 +17,9 @@ use crate::{
 };
 
 pub(super) fn report(args: &ReportArgs) -> Result<()> {
+    for recording in [Some(&args.file), args.against.as_ref()].into_iter().flatten() {
+        spare(recording, args.output.as_deref())?;
+    }
     let verdict = judge(&args.file)?;
     let before = args.against.as_deref().map(judge).transpose()?;
     let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;
@@ -32,6 +35,17 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
         _ => render(&verdict, args.format, output.style()),
     };
     output.write(&text)
+}
+
+/// A report written over its recording would be the end of both.
+fn spare(recording: &Path, output: Option<&Path>) -> Result<()> {
+    let same = |output: &Path| {
+        recording.canonicalize().ok().zip(output.canonicalize().ok()).is_some_and(|(a, b)| a == b)
+    };
+    if output.is_some_and(same) {
+        bail!("{} is a recording: write the report to another file", recording.display());
+    }
+    Ok(())
 }
 
 /// Judges a recording, and says where it is not whole.
