@@ -295,8 +295,8 @@ fn caveats(comparison: &Comparison) -> Vec<String> {
     let sentence = |difference: &Difference| {
         match difference {
         Difference::Order => {
-            "The run called before began after the other one: `observer report AFTER --against BEFORE` has them \
-             the other way round."
+"The run given as BEFORE began after the other one. Are the two the wrong way round? It is `observer report \
+             AFTER --against BEFORE`."
                 .to_owned()
         }
         Difference::Host => format!("The hosts differ: {} before, {} after.", before.host, after.host),
