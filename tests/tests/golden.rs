@@ -13,7 +13,11 @@ use observer::{
     core::{
         compare::{Change, Comparison, Difference, FirstChange, Judged, compare},
         engine::Engine,
-        verdict::Verdict,
+        event::{Event, What},
+        history::History,
+        lines::LINES,
+        snapshot::{Snapshot, State},
+        verdict::{Hit, Verdict},
     },
     recording::Reader,
     sinks::report::{Format, Style, render},
@@ -123,4 +127,45 @@ fn what_no_longer_breaks_is_gone() {
     let comparison = compared("trampoline_cascade_fd_accept", "trampoline_negative_conntrack");
     let gone = comparison.fault_lines.iter().find(|line| line.fault_line == "fd_saturation");
     assert_eq!(gone.map(|line| line.change), Some(Change::Gone), "{comparison:?}");
+}
+
+/// A dashboard must not say of a fault line what the verdict does not.
+#[test]
+fn how_things_stand_at_the_end_is_what_the_verdict_says() {
+    for folder in folders() {
+        let reader = Reader::open(&folder.join("run.observer")).expect("a recording");
+        let mut engine = Engine::new(reader.header().clone());
+        let mut history = History::default();
+        let mut onsets = 0;
+        for frame in reader.frames() {
+            let frame = frame.expect("a whole frame");
+            let update = engine.step(&frame);
+            let events = Event::of(&frame, &update, &engine);
+            onsets += events.iter().filter(|event| matches!(event.what, What::Onset { .. })).count();
+            if frame.seq % 2 == 0 {
+                history.enter(&Snapshot::of(&engine));
+            }
+        }
+        let (snapshot, verdict) = (Snapshot::of(&engine), engine.verdict(None));
+        history.enter(&snapshot);
+        for ((index, line), now) in LINES.iter().enumerate().zip(&snapshot.lines) {
+            let is_of_line = |hit: &&Hit| hit.fault_line == line.id();
+            let hit = verdict.hits.iter().any(|hit| is_of_line(&hit));
+            let of_line = (folder.display(), line.id());
+            let shown = matches!(now.state, State::Hit | State::Passed);
+            assert!(shown == hit || line.needs_effect(), "{of_line:?}: {:?}", now.state);
+            let seen: u64 = history.steps().iter().map(|step| step.lines[index].failures).sum();
+            // Somebody may turn out to be a bystander only later.
+            assert!(seen >= now.failures, "{of_line:?}: {seen} in the history, {} now", now.failures);
+            let counted: u64 = verdict
+                .hits
+                .iter()
+                .filter(is_of_line)
+                .flat_map(|hit| &hit.spells)
+                .map(|spell| spell.count)
+                .sum();
+            assert!(counted <= now.failures, "{of_line:?}: {counted} in the verdict, {} now", now.failures);
+        }
+        assert!(onsets >= verdict.hits.len(), "{}: {onsets} onsets in the log", folder.display());
+    }
 }

@@ -15,8 +15,8 @@ use super::{
     verdict::{Clock, Coverage, Hit, Kind, Limit, Link, Note, Outcome, OwnCost, Phase, Run, SCHEMA, Verdict},
 };
 
-mod case;
-mod headroom;
+pub(super) mod case;
+pub(super) mod headroom;
 
 /// A hit with what ranks it.
 struct Ranked<'a> {
@@ -120,17 +120,17 @@ fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64
 }
 
 /// Whether the user wants to hear of it, and it still means something now that more is known.
-fn is_told(engine: &Engine, watch: &Watch) -> bool {
+pub(super) fn is_told(engine: &Engine, watch: &Watch) -> bool {
     let line = LINES[watch.line];
     !is_ignored(engine, line) && line.stands(&engine.ledger, &watch.subject)
 }
 
-fn is_ignored(engine: &Engine, line: &dyn FaultLine) -> bool {
+pub(super) fn is_ignored(engine: &Engine, line: &dyn FaultLine) -> bool {
     engine.header.ignore.iter().any(|id| id == line.id())
 }
 
 /// A failure in a process's own context is that process's; any other is its subject's.
-fn role(engine: &Engine, scope: &Scope, watch: &Watch) -> Role {
+pub(super) fn role(engine: &Engine, scope: &Scope, watch: &Watch) -> Role {
     let series: Vec<_> = LINES[watch.line]
         .failures()
         .iter()

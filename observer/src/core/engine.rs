@@ -33,6 +33,8 @@ const AFTERTHOUGHT_NS: u64 = 1_000_000_000;
 pub struct Update {
     /// Onsets found by this step, provisional until the verdict.
     pub onsets: Vec<(&'static str, Subject, Bracket)>,
+    /// Sources that could be read before, and cannot be any more.
+    pub newly_failing: Vec<String>,
 }
 
 /// A fault line under watch at one subject.
@@ -84,6 +86,8 @@ pub struct Engine {
     pub(super) times: Times,
     pub(super) exit_status: Option<i32>,
     pub(super) ticks_late: u64,
+    /// When what strains a line, without being a failure of it, was last seen.
+    pub(super) strained: BTreeMap<(usize, Subject), u64>,
     tick_seconds: f64,
     /// What could have failed in the pre-roll.
     exposed_before: Exposures,
@@ -125,6 +129,7 @@ impl Engine {
             times: Times::default(),
             exit_status: None,
             ticks_late: 0,
+            strained: BTreeMap::new(),
             tick_seconds: 0.0,
             exposed_before: Exposures::default(),
             inference: Inference::new(missing),
@@ -135,16 +140,34 @@ impl Engine {
     pub fn step(&mut self, frame: &Frame) -> Update {
         self.clock(frame);
         frame.marks.iter().for_each(|mark| self.begin(mark));
+        let mut update = Update { newly_failing: self.newly_failing(frame), ..Update::default() };
         let increments = self.ledger.enter(frame);
         self.audit.enter(frame, &increments);
         self.load.enter(frame, &increments);
+        self.note_strain(&increments);
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
         let implied = self.in_time(implied);
         implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
-        let mut update = Update::default();
         self.detect(frame.mono_ns, &self.in_time(increments), &implied, &mut update);
         frame.marks.iter().for_each(|mark| self.end(mark));
         update
+    }
+
+    fn newly_failing(&self, frame: &Frame) -> Vec<String> {
+        let failing = frame.sources.iter().filter(|status| status.error.is_some());
+        let newly = failing.filter(|status| !self.ledger.failing.contains_key(&status.source));
+        newly.map(|status| status.source.clone()).collect()
+    }
+
+    fn note_strain(&mut self, increments: &[Increment]) {
+        for increment in increments {
+            for (index, line) in LINES.iter().enumerate() {
+                if line.strain().contains(&increment.signal) {
+                    let at = self.strained.entry((index, increment.subject.clone())).or_default();
+                    *at = increment.last_ns.max(*at);
+                }
+            }
+        }
     }
 
     /// What may have happened before the load ended, and what counts even after it: what happens then is

@@ -3,7 +3,8 @@
 //! [`engine::Engine`] is fed [`frame::Frame`]s and gives a [`verdict::Verdict`]. In between:
 //! [`ledger`] keeps the counts, [`inference`] makes up for hooks this kernel refuses, [`detect`] finds
 //! onsets, [`audit`] holds the probes against the counters, [`scope`] says what is part of the test, [`lines`] is the catalogue, [`chain`] links causes
-//! to effects, [`phase`] cuts the load into phases, and [`assemble`] writes the verdict.
+//! to effects, [`phase`] cuts the load into phases, and [`assemble`] writes the verdict. Between two verdicts,
+//! [`snapshot`] says how things stand and [`event`] what happened; [`history`] keeps their course.
 
 pub mod assemble;
 pub mod audit;
@@ -11,13 +12,16 @@ pub mod chain;
 pub mod compare;
 pub mod detect;
 pub mod engine;
+pub mod event;
 pub mod frame;
+pub mod history;
 pub mod inference;
 pub mod ledger;
 pub mod lines;
 pub mod load;
 pub mod phase;
 pub mod scope;
+pub mod snapshot;
 pub mod subject;
 pub mod time;
 pub mod verdict;

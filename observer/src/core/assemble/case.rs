@@ -113,7 +113,7 @@ fn owner(engine: &Engine, netns: u32, listener: SocketAddr) -> Option<u32> {
 }
 
 /// A subject in the contract's form.
-pub(super) fn describe(engine: &Engine, subject: &Subject) -> HitSubject {
+pub(in crate::core) fn describe(engine: &Engine, subject: &Subject) -> HitSubject {
     let ledger = &engine.ledger;
     let process = subject.pid.and_then(|pid| ledger.processes.get(&pid));
     let cgroup_id = subject

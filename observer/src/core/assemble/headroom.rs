@@ -28,6 +28,26 @@ pub(super) fn closest(engine: &Engine, scope: &Scope) -> Vec<Headroom> {
     all
 }
 
+/// The subject in scope that is closest to its limit of a resource now; `peak_used` is its use now.
+pub(in crate::core) fn now(engine: &Engine, scope: &Scope, resource: Resource) -> Option<Headroom> {
+    let of_it = engine.ledger.usages.range((resource, Subject::HOST)..);
+    let of_it = of_it.take_while(|((of, _), _)| *of == resource);
+    let in_scope = of_it.filter(|((_, subject), _)| scope.role(subject, false, None) != Role::Bystander);
+    let (used, limit, subject, usage) = in_scope
+        .filter_map(|((_, subject), usage)| {
+            Some((usage.last.used, usage.last.limit.filter(|limit| *limit > 0)?, subject, usage))
+        })
+        .max_by(|a, b| ratio(a.0, a.1).total_cmp(&ratio(b.0, b.1)))?;
+    Some(Headroom {
+        resource: resource.name().to_owned(),
+        subject: describe(engine, subject),
+        peak_used: used,
+        limit,
+        ratio: ratio(used, limit),
+        forecast_s: forecast_s(usage),
+    })
+}
+
 fn headroom(engine: &Engine, resource: Resource, subject: &Subject, usage: &Usage) -> Option<Headroom> {
     let limit = usage.peak.limit.filter(|limit| *limit > 0)?;
     Some(Headroom {

@@ -292,15 +292,16 @@ fn caveats(comparison: &Comparison) -> Vec<String> {
     let Comparison { before, after, .. } = comparison;
     let command = |side: &Side| side.command.as_ref().map_or("no command".to_owned(), |words| shell(words));
     let load = |side: &Side| load_words(&side.load_reached).unwrap_or_default();
-    let sentence = |difference: &Difference| {
-        match difference {
+    let sentence = |difference: &Difference| match difference {
         Difference::Order => {
-"The run given as BEFORE began after the other one. Are the two the wrong way round? It is `observer report \
-             AFTER --against BEFORE`."
+            "The run given as BEFORE began after the other one. Are they the wrong way round? It is \
+             `observer report AFTER --against BEFORE`."
                 .to_owned()
         }
         Difference::Host => format!("The hosts differ: {} before, {} after.", before.host, after.host),
-        Difference::Kernel => format!("The kernels differ: {} before, {} after.", before.kernel, after.kernel),
+        Difference::Kernel => {
+            format!("The kernels differ: {} before, {} after.", before.kernel, after.kernel)
+        }
         Difference::Command => {
             format!("The commands differ: {} before, {} after.", command(before), command(after))
         }
@@ -312,7 +313,6 @@ fn caveats(comparison: &Comparison) -> Vec<String> {
             super::numbers::plural(comparison.coverage.len(), "signal", "signals")
         ),
         Difference::Losses => "Not everything was counted: events were lost, or ticks were late.".to_owned(),
-    }
     };
     comparison.differs.iter().map(sentence).collect()
 }
