@@ -10,21 +10,24 @@ use crate::{
     core::{
         compare::{Judged, compare},
         engine::Engine,
+        frame::Frame,
+        history::History,
+        snapshot::Snapshot,
         verdict::Verdict,
     },
     recording::Reader,
-    sinks::report::{render, render_comparison},
+    sinks::report::{render_comparison, render_course},
 };
 
 pub(super) fn report(args: &ReportArgs) -> Result<()> {
     for recording in [Some(&args.file), args.against.as_ref()].into_iter().flatten() {
         spare(recording, args.output.as_deref())?;
     }
-    let verdict = judge(&args.file)?;
+    let (verdict, history) = judge(&args.file)?;
     let before = args.against.as_deref().map(judge).transpose()?;
     let mut output = args.output.as_deref().map_or(Ok(Output::Stdout), Output::open)?;
     let text = match (&before, &args.against) {
-        (Some(before), Some(file)) => {
+        (Some((before, _)), Some(file)) => {
             let (before_name, after_name) = (file.display().to_string(), args.file.display().to_string());
             let comparison = compare(
                 Judged { recording: &before_name, verdict: before },
@@ -32,7 +35,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
             );
             render_comparison(&comparison, args.format, output.style())
         }
-        _ => render(&verdict, args.format, output.style()),
+        _ => render_course(&verdict, &history, args.format, output.style()),
     };
     output.write(&text)
 }
@@ -48,25 +51,12 @@ fn spare(recording: &Path, output: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Judges a recording, and says where it is not whole.
-fn judge(file: &Path) -> Result<Verdict> {
+/// Judges a recording, keeps its course, and says where it is not whole.
+fn judge(file: &Path) -> Result<(Verdict, History)> {
     let reader = Reader::open(file)?;
-    let mut engine = Engine::new(reader.header().clone());
-    let mut frames = 0_u64;
-    let mut damage = None;
-    for frame in reader.frames() {
-        match frame {
-            Ok(frame) => {
-                engine.step(&frame);
-                frames += 1;
-            }
-            Err(error) => {
-                damage = Some(error);
-                break;
-            }
-        }
-    }
-    let name = file.display();
+    let mut replay = Replay::of(&reader);
+    let damage = reader.frames().try_for_each(|frame| frame.map(|frame| replay.step(&frame))).err();
+    let (name, frames) = (file.display(), replay.frames);
     match damage {
         Some(error) if frames == 0 => return Err(error.into()),
         Some(error) => say(format_args!("{error}; judged on the {frames} frames before it")),
@@ -81,5 +71,40 @@ fn judge(file: &Path) -> Result<Verdict> {
         say(format_args!("{name}: the recording was not finished; judged on the {frames} frames it holds"));
     }
     let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
-    Ok(engine.verdict(cost))
+    replay.history.enter(&Snapshot::of(&replay.engine));
+    Ok((replay.engine.verdict(cost), replay.history))
+}
+
+/// What the frames of a recording amount to.
+struct Replay {
+    engine: Engine,
+    history: History,
+    frames: u64,
+    /// The latest frame, on CLOCK_MONOTONIC.
+    last_ns: u64,
+}
+
+impl Replay {
+    fn of(reader: &Reader) -> Self {
+        let engine = Engine::new(reader.header().clone());
+        Self { engine, history: History::default(), frames: 0, last_ns: 0 }
+    }
+
+    /// A step of the history is entered at its end: what a snapshot tells has happened before it.
+    fn step(&mut self, frame: &Frame) {
+        if self.frames > 0 && ends_step(&self.history, self.last_ns, frame.mono_ns) {
+            self.history.enter(&Snapshot::of(&self.engine));
+        }
+        self.engine.step(frame);
+        (self.frames, self.last_ns) = (self.frames + 1, frame.mono_ns);
+    }
+}
+
+/// Whether a step ends between two frames. The first frame is where steps are counted from, so it is entered
+/// at once.
+fn ends_step(history: &History, last_ns: u64, next_ns: u64) -> bool {
+    history.start_ns().is_none_or(|start_ns| {
+        let step_of = |at_ns: u64| at_ns.saturating_sub(start_ns) / history.step_ns();
+        step_of(last_ns) != step_of(next_ns)
+    })
 }

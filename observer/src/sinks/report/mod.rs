@@ -11,6 +11,7 @@ mod content;
 mod document;
 mod html;
 mod json;
+mod lanes;
 mod markdown;
 mod numbers;
 mod sentence;
@@ -25,7 +26,7 @@ mod sample;
 mod tests;
 
 use self::{content::Extent, timeline::Course};
-use crate::core::{compare::Comparison, verdict::Verdict};
+use crate::core::{compare::Comparison, history::History, verdict::Verdict};
 
 /// In which form a verdict is rendered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -64,6 +65,14 @@ pub fn render(verdict: &Verdict, format: Format, style: Style) -> String {
         Format::Json => json::render(verdict),
         Format::Markdown => markdown::render(&brief()),
         Format::Html => page(verdict, None),
+    }
+}
+
+/// Renders a verdict with the course that led to it, for the format that draws it.
+pub fn render_course(verdict: &Verdict, history: &History, format: Format, style: Style) -> String {
+    match format {
+        Format::Html => page(verdict, lanes::of(history, verdict)),
+        Format::Text | Format::Json | Format::Markdown => render(verdict, format, style),
     }
 }
 

@@ -43,7 +43,6 @@ pub(super) struct Lane {
 
 /// How values of a lane are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the engine's history is about to fill the lanes"))]
 pub(super) enum Measure {
     /// A number, from 0 on.
     Number,

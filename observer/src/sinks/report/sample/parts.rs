@@ -144,7 +144,7 @@ pub(super) fn course() -> Course {
         start_s: -2.0,
         step_s: 2.0,
         lanes: vec![
-            lane("connections per second", Measure::Number, values(&load)),
+            lane("connections in the last second", Measure::Number, values(&load)),
             lane("connections open", Measure::Number, values(&|at| (load(at) / 20.0).round())),
             lane(
                 "accept_queue_overflow: failures per second",

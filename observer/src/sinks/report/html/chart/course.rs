@@ -29,7 +29,7 @@ pub(super) fn frames(page: &mut Markup, timeline: &Timeline, top: f64) {
             let d = format!("M{left} {}H{right}", px(y));
             page.element("path", &[("class", class), ("d", &d)], "");
             let place = [("class", "value"), ("x", &px(LEFT - 6.0) as &str), ("y", &px(y + 4.0))];
-            page.element("text", &place, &value_of(lane.measure, value));
+            page.element("text", &place, &name_of_level(lane.measure, value));
         };
         level(0.0, "grid");
         match lane.measure {
@@ -116,6 +116,15 @@ fn row(page: &mut Markup, course: &Course, at: usize) {
             page.element("td", &[("class", "number")], &text);
         }
     });
+}
+
+/// A value on an axis is a round number.
+fn name_of_level(measure: Measure, value: f64) -> String {
+    let text = value_of(measure, value);
+    match measure {
+        Measure::Number if text.contains('.') => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => text,
+    }
 }
 
 fn value_of(measure: Measure, value: f64) -> String {

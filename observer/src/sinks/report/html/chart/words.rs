@@ -8,6 +8,9 @@ use crate::sinks::report::{
 /// How to read the drawing.
 pub(super) fn legend(timeline: &Timeline) -> String {
     let mut words = "Bands are the phases of the load. ".to_owned();
+    if timeline.start_s < 0.0 {
+        words += "Before 0 s, the command had not begun. ";
+    }
     if !timeline.onsets.is_empty() {
         words += "Numbered lines are onsets, with the numbers of the table below; a shaded strip beside one is how \
                   exactly it is known. ";
