@@ -142,7 +142,7 @@
       dragFrom = secondsAt(event);
       svg.setPointerCapture(event.pointerId);
       event.preventDefault();
-      plot.focus({ preventScroll: true });
+      plot.focus({ preventScroll: true, focusVisible: false });
     });
     svg.addEventListener("pointermove", (event) => {
       const s = secondsAt(event);
