@@ -9,3 +9,4 @@ pub mod kernel;
 pub mod recording;
 pub mod sinks;
 pub mod sources;
+pub mod tui;
