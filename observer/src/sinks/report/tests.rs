@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 use super::{Format, Style, render, render_comparison, sample};
 use crate::core::{
     compare::{Comparison, Judged, compare},
+    history::STEPS,
     verdict::Verdict,
 };
 
@@ -63,6 +64,18 @@ fn snapshots_of_pages_are_as_committed() {
     let tuned = compared(&sample::hit(), &sample::tuned());
     let compared = render_comparison(&tuned, Format::Html, Style::default());
     hold("compared.html", include_str!("snapshots/compared.html"), &compared);
+}
+
+#[test]
+fn a_page_stays_small_however_much_happened() {
+    let mut course = sample::course();
+    let lane = course.lanes.remove(0);
+    course.lanes = vec![lane; 12];
+    for lane in &mut course.lanes {
+        lane.values = (0..STEPS).map(|at| Some((at * 7_919 % 3_000) as f64)).collect();
+    }
+    let page = super::page(&sample::hit(), Some(course));
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
 }
 
 /// Whatever is not the program's own is text: the hostile page has the tags of the harmless one, and no other.

@@ -130,7 +130,10 @@ impl Chart<'_> {
 
     fn axis(&self, page: &mut Markup) {
         let y = px(self.height() - 6.0);
-        page.within("g", &[("class", "axis"), ("data-y", &y)], |page| {
+        let steps: Vec<String> = ticks::STEPS_S.iter().map(f64::to_string).collect();
+        let (steps, marks) = (steps.join(" "), ticks::MARKS.to_string());
+        let attributes = [("class", "axis"), ("data-y", &y), ("data-steps", &steps), ("data-marks", &marks)];
+        page.within("g", &attributes, |page| {
             for (at_s, name) in ticks::of_time(self.timeline.start_s, self.timeline.end_s) {
                 page.element("text", &[("x", &px(self.x(at_s))), ("y", &y)], &name);
             }

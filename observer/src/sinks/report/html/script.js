@@ -70,10 +70,8 @@
     }
 
     function drawAxis() {
-      const wanted = (view[1] - view[0]) / 10;
-      const steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600,
-        900, 1800, 3600, 7200, 14400, 43200, 86400];
-      const step = steps.find((step) => step >= wanted) ?? wanted;
+      const wanted = (view[1] - view[0]) / Number(axis.dataset.marks);
+      const step = axis.dataset.steps.split(" ").map(Number).find((step) => step >= wanted) ?? wanted;
       axis.replaceChildren();
       for (let n = Math.ceil(view[0] / step); n * step <= view[1]; n += 1) {
         const text = element("text", { x: xOf(n * step), y: axis.dataset.y });

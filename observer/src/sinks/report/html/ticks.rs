@@ -1,13 +1,13 @@
 //! Where the marks of an axis lie, and what they are called.
 
 /// Distances between two marks of time that people count in, in seconds.
-const STEPS_S: &[f64] = &[
+pub(super) const STEPS_S: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0,
     300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 43_200.0, 86_400.0,
 ];
 
 /// As many marks are legible.
-const MARKS: f64 = 10.0;
+pub(super) const MARKS: f64 = 10.0;
 
 /// The marks between two instants, and their names.
 pub(super) fn of_time(from_s: f64, to_s: f64) -> Vec<(f64, String)> {
