@@ -4,6 +4,7 @@ mod clock;
 mod command;
 mod doctor;
 mod explain;
+mod export;
 mod mark;
 mod observation;
 mod output;
@@ -24,6 +25,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let outcome = match cli.action {
         Action::Run(args) => return run::run(args),
         Action::Report(args) => report::report(&args),
+        Action::Export(args) => export::export(&args),
         Action::Doctor(args) => doctor::doctor(&args),
         Action::Explain(args) => explain::explain(&args),
         Action::Mark(args) => mark::tell(&args.name),

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     core::{frame::Target, lines},
-    sinks::report::Format,
+    sinks::{export, report::Format},
 };
 
 /// Exit status of `run` for a failure of observer's own, as `env` and `timeout` have it.
@@ -30,6 +30,8 @@ pub enum Action {
     Run(RunArgs),
     /// Judge a recording and print its verdict, or compare it with the run before (--against)
     Report(ReportArgs),
+    /// Write the frames and events of a recording as rows, for jq, pandas, DuckDB or a spreadsheet
+    Export(ExportArgs),
     /// Say what this kernel allows, how each signal is had, and the headroom before any load
     Doctor(DoctorArgs),
     /// Explain a fault line: what it is, how to verify it, what to change
@@ -93,6 +95,19 @@ pub struct ReportArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Where it goes [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `observer export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Form of the rows
+    #[arg(long, value_enum)]
+    pub format: export::Format,
+    /// Where they go [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

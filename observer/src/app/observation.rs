@@ -19,12 +19,12 @@ use super::clock::{mono_ns, real_ns};
 use crate::{
     core::{
         engine::{Engine, Update},
-        frame::{Fact, Frame, Mark, RunHeader, Target},
+        frame::{Fact, Frame, Mark, RunHeader, SourceStatus, Target},
         verdict::{OwnCost, Verdict},
     },
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
     recording::{Recorded, RecorderThread, Writer},
-    sources::{Collector, CollectorConfig},
+    sources::{Collector, CollectorConfig, Statuses},
 };
 
 /// What is observed, as the command line says it.
@@ -45,8 +45,11 @@ pub(super) enum Probes {
 pub(super) struct Observation {
     probes: Probes,
     collector: Collector,
+    statuses: Statuses,
     engine: Engine,
     recorder: Option<RecorderThread>,
+    /// How long it took to hand over the latest frame to the recorder.
+    recording_ns: u64,
     pids_are_the_kernels: bool,
     seq: u64,
 }
@@ -68,8 +71,10 @@ impl Observation {
                 own_pid: std::process::id(),
                 can_name_probed_pids: pids_are_the_kernels,
             }),
+            statuses: Statuses::default(),
             engine: Engine::new(header),
             recorder,
+            recording_ns: 0,
             pids_are_the_kernels,
             seq: 0,
         })
@@ -140,9 +145,18 @@ impl Observation {
             drain.tick(&mono_ns, &mut frame);
         }
         self.collector.tick(&mono_ns, &mut frame);
+        frame.sources.extend(self.recorder.as_ref().map(|recorder| SourceStatus {
+            source: "recording".into(),
+            duration_ns: self.recording_ns,
+            error: recorder.trouble().map(str::to_owned),
+        }));
+        // Before the engine and the recording alike, so that a replay is fed the same.
+        self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);
         if let Some(recorder) = &mut self.recorder {
+            let before_ns = mono_ns();
             recorder.frame(frame);
+            self.recording_ns = mono_ns().saturating_sub(before_ns);
         }
         update
     }
@@ -152,6 +166,7 @@ impl Observation {
         if let Probes::Loaded { drain, .. } = &mut self.probes {
             drain.look_at_everything();
         }
+        self.statuses.tell_everything();
         self.tick(Vec::new());
         let verdict = self.engine.verdict(own_cost());
         drop(self.probes);

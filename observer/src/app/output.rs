@@ -1,8 +1,9 @@
-//! Where a verdict goes.
+//! Where a verdict or an export goes.
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Write as _},
+    fs::{self, File},
+    io::{self, BufWriter, IsTerminal as _, Write},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::sinks::report::Style;
 
-/// An opened place for a verdict. Opened before the test begins, so that an unwritable one is known
+/// An opened place. Opened before the test begins, so that an unwritable one is known
 /// while there is nothing to lose.
 pub(super) enum Output {
     Stdout,
@@ -24,9 +25,7 @@ impl Output {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        File::create(path)
-            .map(Self::File)
-            .with_context(|| format!("cannot write the verdict to {}", path.display()))
+        File::create(path).map(Self::File).with_context(|| format!("cannot write to {}", path.display()))
     }
 
     /// Writes the verdict, as rendered.
@@ -49,6 +48,15 @@ impl Output {
         }
     }
 
+    /// As a place to write much to, little by little.
+    pub(super) fn into_writer(self) -> Box<dyn Write> {
+        match self {
+            Self::Stdout => Box::new(BufWriter::new(io::stdout())),
+            Self::Stderr => Box::new(BufWriter::new(io::stderr())),
+            Self::File(file) => Box::new(BufWriter::new(file)),
+        }
+    }
+
     /// Colour for a terminal that wants it (<https://no-color.org>).
     pub(super) fn style(&self) -> Style {
         let terminal = match self {
@@ -59,4 +67,10 @@ impl Output {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Style { color: terminal && wanted, ..Style::default() }
     }
+}
+
+/// Whether both are one file, under whatever names.
+pub(super) fn is_same_file(a: &Path, b: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    id(a).is_some_and(|a| id(b) == Some(a))
 }

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::{output::Output, say};
+use super::{
+    output::{Output, is_same_file},
+    say,
+};
 use crate::{
     cli::ReportArgs,
     core::{
@@ -21,7 +24,10 @@ use crate::{
 
 pub(super) fn report(args: &ReportArgs) -> Result<()> {
     for recording in [Some(&args.file), args.against.as_ref()].into_iter().flatten() {
-        spare(recording, args.output.as_deref())?;
+        // A report written over its recording would be the end of both.
+        if args.output.as_ref().is_some_and(|output| is_same_file(output, recording)) {
+            bail!("{}: is the recording itself; name another file", recording.display());
+        }
     }
     let (verdict, history) = judge(&args.file)?;
     let before = args.against.as_deref().map(judge).transpose()?;
@@ -40,17 +46,6 @@ pub(super) fn report(args: &ReportArgs) -> Result<()> {
     output.write(&text)
 }
 
-/// A report written over its recording would be the end of both.
-fn spare(recording: &Path, output: Option<&Path>) -> Result<()> {
-    let same = |output: &Path| {
-        recording.canonicalize().ok().zip(output.canonicalize().ok()).is_some_and(|(a, b)| a == b)
-    };
-    if output.is_some_and(same) {
-        bail!("{} is a recording: write the report to another file", recording.display());
-    }
-    Ok(())
-}
-
 /// Judges a recording, keeps its course, and says where it is not whole.
 fn judge(file: &Path) -> Result<(Verdict, History)> {
     let reader = Reader::open(file)?;
@@ -63,6 +58,15 @@ fn judge(file: &Path) -> Result<(Verdict, History)> {
         None if frames == 0 => bail!("{name}: nothing was recorded"),
         None => {}
     }
+    say_what_is_missing(file, &reader, frames);
+    let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
+    replay.history.enter(&Snapshot::of(&replay.engine));
+    Ok((replay.engine.verdict(cost), replay.history))
+}
+
+/// Tells the user what a recording lacks.
+pub(super) fn say_what_is_missing(file: &Path, reader: &Reader, frames: u64) {
+    let name = file.display();
     if let Ok(lost @ 1..) = reader.frames_lost() {
         say(format_args!(
             "{name}: {lost} frames of this run were not recorded; the verdict may differ from the live one"
@@ -70,9 +74,6 @@ fn judge(file: &Path) -> Result<(Verdict, History)> {
     } else if !reader.is_finished().unwrap_or(true) {
         say(format_args!("{name}: the recording was not finished; judged on the {frames} frames it holds"));
     }
-    let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
-    replay.history.enter(&Snapshot::of(&replay.engine));
-    Ok((replay.engine.verdict(cost), replay.history))
 }
 
 /// What the frames of a recording amount to.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::subject::{Controller, Subject};
 
 /// Version of the frame and of the recording's tables. A reader refuses any other.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// How a signal is had on this kernel, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -332,14 +332,14 @@ pub enum PhaseSource {
     Plan,
 }
 
-/// How reading one source went.
+/// How reading one source goes. Told when an error comes, changes or goes, and else every ten seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// Name of the source (`netstat`, `sock_diag`, `probes`).
     pub source: String,
-    /// How long it took.
+    /// How long it took: the slowest read since the status before.
     pub duration_ns: u64,
-    /// What went wrong, if anything did.
+    /// What went wrong at the latest read, if anything did.
     pub error: Option<String>,
 }
 
@@ -369,7 +369,7 @@ pub struct Frame {
     pub facts: Vec<Fact>,
     /// What happened to the run.
     pub marks: Vec<Mark>,
-    /// Sources read at this tick.
+    /// Sources of which there is news, among those read at this tick.
     pub sources: Vec<SourceStatus>,
     /// Loss counts that changed.
     pub losses: Vec<Loss>,

@@ -30,6 +30,17 @@ pub enum Outcome {
     Inconclusive,
 }
 
+impl Outcome {
+    /// The stable name used in recordings and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Clear => "clear",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
 /// The whole verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -84,6 +84,15 @@ pub enum RecordingError {
         /// The recording.
         path: PathBuf,
     },
+    /// Its folder or file system cannot be written to any more.
+    #[error(
+        "{}: its folder or disk has become read-only; what was recorded before is intact: keep it together with the \
+         -wal beside it", path.display()
+    )]
+    ReadOnly {
+        /// The recording.
+        path: PathBuf,
+    },
     /// A value that the tables cannot hold.
     #[error("{}: frame {seq} cannot be recorded: {what}; please report this with the values of that source", path.display())]
     Unrepresentable {
@@ -134,6 +143,7 @@ impl RecordingError {
         let damaged = |what: String| Self::Damaged { path: path.clone(), what };
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
             // The WAL index is a file too, and it meets a full disk in its own way.
             Some(ErrorCode::SystemIoFailure) if is_out_of_room(&source) => Self::DiskFull { path },
             Some(ErrorCode::SystemIoFailure) if is_short_read(&source) => {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use rusqlite::{Connection, ToSql, params};
 
+use super::series::{SignalSeries, UsageSeries};
 use crate::core::{
     frame::{Fact, Loss, Mark, PhaseSource, RunHeader, SignalSample, SourceStatus, UsageSample},
     subject::{Controller, Subject},
@@ -94,53 +95,76 @@ pub(super) fn subject(connection: &Connection, id: i64, subject: &Subject) -> In
     )
 }
 
-pub(super) fn signal(
+pub(super) fn signal_series(
     connection: &Connection,
-    (seq, n): (i64, i64),
+    id: i64,
     subject: i64,
-    sample: &SignalSample,
+    series: &SignalSeries,
 ) -> Inserted {
     insert(
         connection,
-        "INSERT INTO signal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO signal_series VALUES (?, ?, ?, ?, ?, ?, ?)",
         params![
-            seq,
-            n,
-            sample.signal.name(),
-            sample.tier.name(),
+            id,
+            series.signal.name(),
+            series.tier.name(),
             subject,
-            sample.reason,
-            sample.generator,
-            int("count", sample.count)?,
-            maybe("first_ns", sample.first_ns)?,
-            maybe("last_ns", sample.last_ns)?,
-            maybe("peak", sample.peak)?,
-            maybe("limit", sample.limit)?,
-            int("read_ns", sample.read_ns)?,
-            int("since_ns", sample.since_ns)?,
+            series.reason,
+            series.generator,
+            maybe("first_ns", series.first_ns)?,
         ],
     )
 }
 
+/// A sample of a series, in a frame that began at `mono_ns`.
+pub(super) fn signal(
+    connection: &Connection,
+    id: i64,
+    series: i64,
+    mono_ns: i64,
+    sample: &SignalSample,
+) -> Inserted {
+    insert(
+        connection,
+        "INSERT INTO signal_sample VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            id,
+            series,
+            int("count", sample.count)?,
+            maybe("last_ns", sample.last_ns)?.map(|last_ns| last_ns - mono_ns),
+            maybe("peak", sample.peak)?,
+            maybe("limit", sample.limit)?,
+            int("read_ns", sample.read_ns)? - mono_ns,
+            int("since_ns", sample.since_ns)? - mono_ns,
+        ],
+    )
+}
+
+pub(super) fn usage_series(connection: &Connection, id: i64, subject: i64, series: &UsageSeries) -> Inserted {
+    insert(
+        connection,
+        "INSERT INTO usage_series VALUES (?, ?, ?, ?, ?)",
+        params![id, series.resource.name(), subject, maybe("limit", series.limit)?, series.limit_set_by],
+    )
+}
+
+/// A sample of a series, in a frame that began at `mono_ns`.
 pub(super) fn usage(
     connection: &Connection,
-    (seq, n): (i64, i64),
-    subject: i64,
+    id: i64,
+    series: i64,
+    mono_ns: i64,
     sample: &UsageSample,
 ) -> Inserted {
     insert(
         connection,
-        "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO usage_sample VALUES (?, ?, ?, ?, ?)",
         params![
-            seq,
-            n,
-            sample.resource.name(),
-            subject,
+            id,
+            series,
             int("used", sample.used)?,
-            maybe("limit", sample.limit)?,
-            sample.limit_set_by,
-            int("read_ns", sample.read_ns)?,
-            int("since_ns", sample.since_ns)?,
+            int("read_ns", sample.read_ns)? - mono_ns,
+            int("since_ns", sample.since_ns)? - mono_ns,
         ],
     )
 }

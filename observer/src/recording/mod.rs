@@ -12,12 +12,13 @@ mod insert;
 mod reader;
 mod schema;
 mod select;
+mod series;
 mod thread;
 mod writer;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::RecordingError;
 pub use reader::Reader;

@@ -1,7 +1,6 @@
 //! Reads a recording back, exactly as it was written or with an error that says why not.
 
 use std::{
-    collections::HashMap,
     fmt::Write as _,
     fs, io,
     iter::FusedIterator,
@@ -15,7 +14,6 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, config::DbCo
 use super::{checksum::Checksum, error::RecordingError, schema, select, writer::with_suffix};
 use crate::core::{
     frame::{Frame, RunHeader},
-    subject::Subject,
     verdict::Verdict,
 };
 
@@ -52,7 +50,7 @@ impl Reader {
     pub fn frames(&self) -> impl Iterator<Item = Result<Frame, RecordingError>> + '_ {
         Frames {
             reader: self,
-            subjects: HashMap::new(),
+            known: select::Known::default(),
             after: None,
             checksum: Checksum::of(&self.header),
             count: 0,
@@ -107,7 +105,7 @@ impl Reader {
 /// Walks over the frames, one at a time.
 struct Frames<'a> {
     reader: &'a Reader,
-    subjects: HashMap<i64, Subject>,
+    known: select::Known,
     after: Option<i64>,
     checksum: Checksum,
     count: u64,
@@ -118,19 +116,18 @@ impl Frames<'_> {
     fn step(&mut self) -> Result<Option<Frame>, RecordingError> {
         let Self { reader, .. } = *self;
         let damaged = |what: String| RecordingError::Damaged { path: reader.path.clone(), what };
-        let next =
-            select::frame_after(&reader.connection, &mut self.subjects, self.after).map_err(|error| {
-                match RecordingError::database(&reader.path, error) {
-                    RecordingError::Damaged { path, what } => RecordingError::Damaged {
-                        path,
-                        what: match self.after {
-                            Some(seq) => format!("{what}, after frame {seq}"),
-                            None => format!("{what}, in the first frame"),
-                        },
+        let next = select::frame_after(&reader.connection, &mut self.known, self.after).map_err(|error| {
+            match RecordingError::database(&reader.path, error) {
+                RecordingError::Damaged { path, what } => RecordingError::Damaged {
+                    path,
+                    what: match self.after {
+                        Some(seq) => format!("{what}, after frame {seq}"),
+                        None => format!("{what}, in the first frame"),
                     },
-                    other => other,
-                }
-            })?;
+                },
+                other => other,
+            }
+        })?;
         let Some((seq, frame, checksum)) = next else {
             return match reader.number("frames")? {
                 Some(written) if written != self.count => {

@@ -12,6 +12,7 @@ use serde::{
     de::value::{Error as NameError, StrDeserializer},
 };
 
+use super::series::{SignalSeries, UsageSeries, ids_of_frame};
 use crate::core::{
     frame::{Fact, Frame, Loss, Mark, RunHeader, SignalSample, SourceStatus, UsageSample},
     subject::{Controller, Subject},
@@ -94,22 +95,31 @@ pub(super) fn header(connection: &Connection) -> rusqlite::Result<(RunHeader, i6
     })
 }
 
+/// What was read already of what samples refer to, by id.
+#[derive(Default)]
+pub(super) struct Known {
+    subjects: HashMap<i64, Subject>,
+    signals: HashMap<i64, SignalSeries>,
+    usages: HashMap<i64, UsageSeries>,
+}
+
 /// The next frame after the one with this number, with its checksum.
 pub(super) fn frame_after(
     connection: &Connection,
-    subjects: &mut HashMap<i64, Subject>,
+    known: &mut Known,
     after: Option<i64>,
 ) -> rusqlite::Result<Option<(i64, Frame, i64)>> {
     let mut head = connection.prepare_cached("SELECT * FROM frame WHERE seq > ? ORDER BY seq LIMIT 1")?;
     let mut rows = head.query([after.unwrap_or(-1)])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let seq: i64 = row.get("seq")?;
+    let mono_ns = unsigned(row, "mono_ns")?;
     let frame = Frame {
         seq: unsigned(row, "seq")?,
-        mono_ns: unsigned(row, "mono_ns")?,
+        mono_ns,
         real_ns: unsigned(row, "real_ns")?,
-        signals: parts(connection, "signal", seq, |row| signal(connection, subjects, row))?,
-        usages: parts(connection, "usage", seq, |row| usage(connection, subjects, row))?,
+        signals: samples(connection, "signal_sample", seq, |row| signal(connection, known, mono_ns, row))?,
+        usages: samples(connection, "usage_sample", seq, |row| usage(connection, known, mono_ns, row))?,
         facts: parts(connection, "fact", seq, fact)?,
         marks: parts(connection, "mark", seq, mark)?,
         sources: parts(connection, "source_status", seq, source_status)?,
@@ -131,42 +141,110 @@ fn parts<T>(
         .collect()
 }
 
+/// The samples of one frame in one table, in the order in which the frame had them.
+fn samples<T>(
+    connection: &Connection,
+    table: &'static str,
+    seq: i64,
+    part: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    // A frame whose number is too large for samples has none.
+    let Some((first, last)) = ids_of_frame(seq) else { return Ok(Vec::new()) };
+    connection
+        .prepare_cached(&format!("SELECT * FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id"))?
+        .query_map([first, last], part)?
+        .collect()
+}
+
+/// An instant that is stored relative to that of its frame.
+fn instant(mono_ns: u64, rel_ns: i64) -> rusqlite::Result<u64> {
+    let out_of_range = || wrong(format_args!("an instant {rel_ns} ns from its frame is none"));
+    mono_ns.checked_add_signed(rel_ns).ok_or_else(out_of_range)
+}
+
 fn signal(
     connection: &Connection,
-    subjects: &mut HashMap<i64, Subject>,
+    known: &mut Known,
+    mono_ns: u64,
     row: &Row<'_>,
 ) -> rusqlite::Result<SignalSample> {
-    let name: String = row.get("signal")?;
+    let SignalSeries { signal, tier, subject, reason, generator, first_ns } =
+        signal_series(connection, known, row.get("series")?)?;
+    let last_rel_ns: Option<i64> = row.get("last_rel_ns")?;
     Ok(SignalSample {
-        signal: Signal::from_name(&name).ok_or_else(|| wrong(format_args!("unknown signal `{name}`")))?,
-        tier: named(&row.get::<_, String>("tier")?)?,
-        subject: subject(connection, subjects, row.get("subject")?)?,
-        reason: row.get("reason")?,
-        generator: truth(row, "generator")?,
+        signal,
+        tier,
+        subject,
+        reason,
+        generator,
         count: unsigned(row, "count")?,
-        first_ns: maybe(row, "first_ns")?,
-        last_ns: maybe(row, "last_ns")?,
+        first_ns,
+        last_ns: last_rel_ns.map(|rel_ns| instant(mono_ns, rel_ns)).transpose()?,
         peak: maybe(row, "peak")?,
         limit: maybe(row, "limit_value")?,
-        read_ns: unsigned(row, "read_ns")?,
-        since_ns: unsigned(row, "since_ns")?,
+        read_ns: instant(mono_ns, row.get("read_rel_ns")?)?,
+        since_ns: instant(mono_ns, row.get("since_rel_ns")?)?,
     })
+}
+
+/// The series with this id, read once.
+fn signal_series(connection: &Connection, known: &mut Known, id: i64) -> rusqlite::Result<SignalSeries> {
+    if let Some(series) = known.signals.get(&id) {
+        return Ok(series.clone());
+    }
+    let subjects = &mut known.subjects;
+    let mut statement = connection.prepare_cached("SELECT * FROM signal_series WHERE id = ?")?;
+    let read = statement.query_row([id], |row| {
+        let name: String = row.get("signal")?;
+        Ok(SignalSeries {
+            signal: Signal::from_name(&name).ok_or_else(|| wrong(format_args!("unknown signal `{name}`")))?,
+            tier: named(&row.get::<_, String>("tier")?)?,
+            subject: subject(connection, subjects, row.get("subject")?)?,
+            reason: row.get("reason")?,
+            generator: truth(row, "generator")?,
+            first_ns: maybe(row, "first_ns")?,
+        })
+    })?;
+    known.signals.insert(id, read.clone());
+    Ok(read)
 }
 
 fn usage(
     connection: &Connection,
-    subjects: &mut HashMap<i64, Subject>,
+    known: &mut Known,
+    mono_ns: u64,
     row: &Row<'_>,
 ) -> rusqlite::Result<UsageSample> {
+    let UsageSeries { resource, subject, limit, limit_set_by } =
+        usage_series(connection, known, row.get("series")?)?;
     Ok(UsageSample {
-        resource: named(&row.get::<_, String>("resource")?)?,
-        subject: subject(connection, subjects, row.get("subject")?)?,
+        resource,
+        subject,
         used: unsigned(row, "used")?,
-        limit: maybe(row, "limit_value")?,
-        limit_set_by: row.get("limit_set_by")?,
-        read_ns: unsigned(row, "read_ns")?,
-        since_ns: unsigned(row, "since_ns")?,
+        limit,
+        limit_set_by,
+        read_ns: instant(mono_ns, row.get("read_rel_ns")?)?,
+        since_ns: instant(mono_ns, row.get("since_rel_ns")?)?,
     })
+}
+
+/// The series with this id, read once.
+fn usage_series(connection: &Connection, known: &mut Known, id: i64) -> rusqlite::Result<UsageSeries> {
+    if let Some(series) = known.usages.get(&id) {
+        return Ok(series.clone());
+    }
+    let subjects = &mut known.subjects;
+    let mut statement = connection.prepare_cached("SELECT * FROM usage_series WHERE id = ?")?;
+    let read = statement.query_row([id], |row| {
+        Ok(UsageSeries {
+            resource: named(&row.get::<_, String>("resource")?)?,
+            subject: subject(connection, subjects, row.get("subject")?)?,
+            limit: maybe(row, "limit_value")?,
+            limit_set_by: row.get("limit_set_by")?,
+        })
+    })?;
+    known.usages.insert(id, read.clone());
+    Ok(read)
 }
 
 fn fact(row: &Row<'_>) -> rusqlite::Result<Fact> {

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc, OnceLock,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -54,6 +57,8 @@ pub struct RecorderThread {
     path: PathBuf,
     queue: SyncSender<Message>,
     thread: JoinHandle<Recorded>,
+    /// The first thing that went wrong, in words.
+    failure: Arc<OnceLock<String>>,
     given: u64,
     lost: u64,
 }
@@ -67,14 +72,16 @@ impl RecorderThread {
     pub(super) fn with_queue(writer: Writer, bound: usize) -> Result<Self, RecordingError> {
         let path = writer.path().to_owned();
         let (queue, messages) = sync_channel(bound);
+        let failure = Arc::new(OnceLock::new());
+        let told = Arc::clone(&failure);
         let thread = thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || work(writer, &messages))
+            .spawn(move || work(writer, &messages, &told))
             .map_err(|error| RecordingError::Stopped {
                 path: path.clone(),
                 why: format!("no thread for it: {error}"),
             })?;
-        Ok(Self { path, queue, thread, given: 0, lost: 0 })
+        Ok(Self { path, queue, thread, failure, given: 0, lost: 0 })
     }
 
     /// Hands over a frame. It is lost, and counted, when too many wait already.
@@ -91,9 +98,16 @@ impl RecorderThread {
         self.lost
     }
 
+    /// What is wrong with the recording so far, in words that stay the same while it does; `None` while
+    /// everything is well. [`Recorded::complaint`] says at the end how much is missing.
+    pub fn trouble(&self) -> Option<&str> {
+        let too_slow = (self.lost > 0).then_some("frames are lost: the disk is too slow");
+        self.failure.get().map(String::as_str).or(too_slow)
+    }
+
     /// Waits until everything is written, with the verdict if there is one, and ends the recording.
     pub fn finish(self, verdict: Option<Verdict>) -> Recorded {
-        let Self { path, queue, thread, given, lost } = self;
+        let Self { path, queue, thread, given, lost, failure: _ } = self;
         // A thread that has died cannot take the message; joining it tells.
         let _ = queue.send(Message::Finish { verdict: verdict.map(Box::new), lost });
         drop(queue);
@@ -107,7 +121,7 @@ impl RecorderThread {
 }
 
 /// The thread: writes until it is told to finish, or the other side is gone.
-fn work(writer: Writer, messages: &Receiver<Message>) -> Recorded {
+fn work(writer: Writer, messages: &Receiver<Message>, failure: &OnceLock<String>) -> Recorded {
     let path = writer.path().to_owned();
     // None once the file has failed: what is in it stays as it is.
     let mut writer = Some(writer);
@@ -130,6 +144,8 @@ fn work(writer: Writer, messages: &Receiver<Message>) -> Recorded {
                 if !error.is_of_one_frame() {
                     writer = None;
                 }
+                // Only the first one is told, while it lasts and at the end.
+                let _ = failure.set(error.to_string());
                 recorded.error.get_or_insert(error);
             }
         }

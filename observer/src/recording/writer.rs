@@ -1,7 +1,6 @@
 //! Writes a recording while it happens: one transaction per frame.
 
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,9 +14,10 @@ use super::{
     error::RecordingError,
     insert::{self, InsertError},
     schema,
+    series::{Ids, SignalSeries, UsageSeries, sample_id},
 };
 use crate::core::{
-    frame::{Frame, RunHeader, SCHEMA_VERSION},
+    frame::{Frame, RunHeader, SCHEMA_VERSION, SignalSample, UsageSample},
     subject::Subject,
     verdict::Verdict,
 };
@@ -30,7 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Writer {
     path: PathBuf,
     connection: Connection,
-    subjects: HashMap<Subject, i64>,
+    subjects: Ids<Subject>,
+    signals: Ids<SignalSeries>,
+    usages: Ids<UsageSeries>,
     checksum: Checksum,
     last_seq: Option<u64>,
     frames: u64,
@@ -66,7 +68,9 @@ impl Writer {
         let mut writer = Self {
             path: path.to_owned(),
             connection,
-            subjects: HashMap::new(),
+            subjects: Ids::default(),
+            signals: Ids::default(),
+            usages: Ids::default(),
             checksum,
             last_seq: None,
             frames: 0,
@@ -89,34 +93,36 @@ impl Writer {
             return Err(RecordingError::OutOfOrder { path: self.path.clone(), seq: frame.seq, after });
         }
         let checksum = self.checksum.then(frame);
-        let subjects_before = self.subjects.len();
+        let before = (self.subjects.len(), self.signals.len(), self.usages.len());
         let written = self.transaction(frame.seq, |writer| writer.insert(frame, checksum));
         if written.is_ok() {
             self.checksum = checksum;
             self.last_seq = Some(frame.seq);
             self.frames += 1;
         } else {
-            // Their rows were rolled back. Ids count from 1 without gaps.
-            self.subjects.retain(|_, id| usize::try_from(*id).is_ok_and(|id| id <= subjects_before));
+            self.subjects.truncate(before.0);
+            self.signals.truncate(before.1);
+            self.usages.truncate(before.2);
         }
         written
     }
 
     fn insert(&mut self, frame: &Frame, checksum: Checksum) -> Result<(), InsertError> {
         let seq = insert::int("seq", frame.seq)?;
+        let mono_ns = insert::int("mono_ns", frame.mono_ns)?;
         self.connection.prepare_cached("INSERT INTO frame VALUES (?, ?, ?, ?)")?.execute(params![
             seq,
-            insert::int("mono_ns", frame.mono_ns)?,
+            mono_ns,
             insert::int("real_ns", frame.real_ns)?,
             checksum.stored(),
         ])?;
         for (n, sample) in (0..).zip(&frame.signals) {
-            let subject = self.subject(&sample.subject)?;
-            insert::signal(&self.connection, (seq, n), subject, sample)?;
+            let series = self.signal_series(sample)?;
+            insert::signal(&self.connection, sample_id(seq, n)?, series, mono_ns, sample)?;
         }
         for (n, sample) in (0..).zip(&frame.usages) {
-            let subject = self.subject(&sample.subject)?;
-            insert::usage(&self.connection, (seq, n), subject, sample)?;
+            let series = self.usage_series(sample)?;
+            insert::usage(&self.connection, sample_id(seq, n)?, series, mono_ns, sample)?;
         }
         for (n, fact) in (0..).zip(&frame.facts) {
             insert::fact(&self.connection, (seq, n), fact)?;
@@ -136,11 +142,34 @@ impl Writer {
     /// The id of a subject, which is written once.
     fn subject(&mut self, subject: &Subject) -> Result<i64, InsertError> {
         if let Some(id) = self.subjects.get(subject) {
-            return Ok(*id);
+            return Ok(id);
         }
-        let id = insert::int("the number of subjects", self.subjects.len() as u64 + 1)?;
+        let id = self.subjects.add(subject.clone());
         insert::subject(&self.connection, id, subject)?;
-        self.subjects.insert(subject.clone(), id);
+        Ok(id)
+    }
+
+    /// The id of what a sample's count is of, which is written once.
+    fn signal_series(&mut self, sample: &SignalSample) -> Result<i64, InsertError> {
+        let series = SignalSeries::from(sample);
+        if let Some(id) = self.signals.get(&series) {
+            return Ok(id);
+        }
+        let subject = self.subject(&series.subject)?;
+        let id = self.signals.add(series.clone());
+        insert::signal_series(&self.connection, id, subject, &series)?;
+        Ok(id)
+    }
+
+    /// The id of what a sample's use is of, which is written once.
+    fn usage_series(&mut self, sample: &UsageSample) -> Result<i64, InsertError> {
+        let series = UsageSeries::from(sample);
+        if let Some(id) = self.usages.get(&series) {
+            return Ok(id);
+        }
+        let subject = self.subject(&series.subject)?;
+        let id = self.usages.add(series.clone());
+        insert::usage_series(&self.connection, id, subject, &series)?;
         Ok(id)
     }
 
@@ -151,15 +180,10 @@ impl Writer {
             let json = serde_json::to_string(verdict)
                 .map_err(|error| InsertError::Value(format!("the verdict: {error}")))?;
             let first = verdict.first.as_ref();
-            let outcome = match verdict.outcome {
-                crate::core::verdict::Outcome::Hit => "hit",
-                crate::core::verdict::Outcome::Clear => "clear",
-                crate::core::verdict::Outcome::Inconclusive => "inconclusive",
-            };
             writer.connection.execute(
                 "INSERT OR REPLACE INTO verdict VALUES (1, ?, ?, ?, ?, ?)",
                 params![
-                    outcome,
+                    verdict.outcome.name(),
                     first.map(|hit| &hit.fault_line),
                     first.map(|hit| hit.onset_s),
                     json,

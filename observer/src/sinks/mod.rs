@@ -1,3 +1,4 @@
 //! Where what the engine says goes to. A sink asks no source anything.
 
+pub mod export;
 pub mod report;

@@ -24,6 +24,7 @@ mod snmp;
 mod sock_diag;
 mod sockstat;
 mod softnet;
+mod statuses;
 mod syn_queues;
 mod sysctls;
 mod text;
@@ -37,6 +38,7 @@ use self::pace::{Pace, Stopwatch};
 pub use self::{
     changes::{Changes, Samples, Window},
     error::SourceError,
+    statuses::Statuses,
     world::World,
 };
 use crate::core::frame::{Frame, SourceStatus};

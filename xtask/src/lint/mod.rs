@@ -72,6 +72,8 @@ fn deny(tree: &Tree) -> Result<Outcome> {
     if process::read(toolchain::cargo(tree)?.args(["deny", "--version"])).is_err() {
         return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
     }
+    // It reads the licences of what is never built here too: crates for other systems.
+    process::run(toolchain::cargo(tree)?.args(["fetch", "--quiet", "--locked"]))?;
     let mut command = toolchain::cargo(tree)?;
     command.args(["deny", "--offline", "--log-level", "warn", "check", "licenses", "bans", "sources"]);
     judge(&mut command, "cargo-deny's own words are above")

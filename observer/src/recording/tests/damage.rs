@@ -10,8 +10,11 @@ use super::{
 };
 use crate::core::frame::Frame;
 
+/// Bytes of a page of SQLite's.
+const PAGE: u64 = 4_096;
+
 /// Reads what there is; panics on a wrong frame. Whether all of it was there.
-fn read_prefix(path: &Path, written: &[Frame]) -> bool {
+pub(super) fn read_prefix(path: &Path, written: &[Frame]) -> bool {
     let reader = match Reader::open(path) {
         Ok(reader) => reader,
         Err(error) => {
@@ -46,7 +49,7 @@ fn names_the_file(error: &RecordingError, path: &Path) {
 }
 
 /// A few numbers that are the same at every run.
-fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+pub(super) fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(seed), |it| {
         Some(it.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
     })
@@ -57,7 +60,8 @@ fn numbers(seed: u64) -> impl Iterator<Item = u64> {
 fn a_finished_recording_that_is_cut_short() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("r");
-    let written = frames(12);
+    // So many that the last page holds some of them.
+    let written = frames(60);
     finished(&path, &written);
     let whole = fs::read(&path).unwrap();
     let cuts = (0..200).chain((200..whole.len()).step_by(331)).chain([whole.len() - 1]);
@@ -65,6 +69,45 @@ fn a_finished_recording_that_is_cut_short() {
         fs::write(&path, &whole[..length]).unwrap();
         assert!(!read_prefix(&path, &written), "cut to {length} bytes, and nothing was said");
     }
+}
+
+/// From the whole file down to nothing, one byte less each time.
+#[test]
+fn a_small_recording_that_is_cut_at_every_byte() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let written = frames(1);
+    finished(&path, &written);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let whole = file.metadata().unwrap().len();
+    for length in (0..whole).rev() {
+        file.set_len(length).unwrap();
+        // The last page of one that is as small as this holds a view, which no frame needs.
+        let all_frames = read_prefix(&path, &written);
+        assert!(!all_frames || length > whole - PAGE, "cut to {length} bytes, and nothing was said");
+    }
+}
+
+/// A writer that dies leaves a `-wal` that may end anywhere. SQLite reads pages of it, whole or not at all: it
+/// ends here at every byte near the border of one, and at some between.
+#[test]
+fn a_small_killed_recording_whose_wal_ends_anywhere() {
+    let folder = tempdir().unwrap();
+    let written = frames(2);
+    let path = killed(folder.path(), &written);
+    let wal = fs::OpenOptions::new().write(true).open(with_suffix(&path, "-wal")).unwrap();
+    let mut most = written.len();
+    let in_page = |length: &u64| length.saturating_sub(32) % (PAGE + 24);
+    let matters = |length: &u64| !(60..PAGE).contains(&in_page(length)) || length.is_multiple_of(251);
+    for length in (0..wal.metadata().unwrap().len()).rev().filter(matters) {
+        wal.set_len(length).unwrap();
+        let reader = Reader::open(&path).unwrap();
+        let left: Vec<Frame> = reader.frames().collect::<Result<_, _>>().unwrap();
+        assert_eq!(left, written[..left.len()]);
+        assert!(left.len() <= most, "a frame came back");
+        most = left.len();
+    }
+    assert_eq!(most, 0);
 }
 
 #[test]
@@ -75,7 +118,7 @@ fn a_finished_recording_with_flipped_bits() {
     finished(&path, &written);
     let whole = fs::read(&path).unwrap();
     let mut noticed = 0;
-    for (at, random) in (0..whole.len()).step_by(149).chain(0..100).zip(numbers(1)) {
+    for (at, random) in (0..whole.len()).step_by(83).chain(0..100).zip(numbers(1)) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (random % 8);
         fs::write(&path, &bytes).unwrap();
@@ -132,23 +175,30 @@ fn rows_that_were_edited() {
     let path = folder.path().join("r");
     let written = frames(10);
     for edit in [
-        "UPDATE signal SET count = count + 1 WHERE seq = 7 AND n = 0",
-        "UPDATE signal SET count = -1 WHERE seq = 7 AND n = 0",
-        "UPDATE signal SET count = 'many' WHERE seq = 7",
-        "UPDATE signal SET count = NULL WHERE seq = 7",
-        "UPDATE signal SET signal = 'no_such' WHERE seq = 7",
-        "UPDATE signal SET tier = 'guess' WHERE seq = 7",
-        "UPDATE signal SET generator = 2 WHERE seq = 7",
-        "UPDATE signal SET subject = 99 WHERE seq = 7",
+        "UPDATE signal_sample SET count = count + 1 WHERE id = 7 << 20",
+        "UPDATE signal_sample SET count = -1 WHERE id = 7 << 20",
+        "UPDATE signal_sample SET count = 'many' WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET count = NULL WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET series = 99 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET read_rel_ns = read_rel_ns + 1 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET read_rel_ns = -9223372036854775808 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET last_rel_ns = 9223372036854775807 WHERE id >> 20 = 7",
+        "UPDATE signal_sample SET id = id + (50 << 20) WHERE id >> 20 = 7",
+        "UPDATE signal_series SET signal = 'no_such' WHERE id = 1",
+        "UPDATE signal_series SET tier = 'guess' WHERE id = 1",
+        "UPDATE signal_series SET generator = 2 WHERE id = 1",
+        "UPDATE signal_series SET subject = 99 WHERE id = 1",
+        "UPDATE signal_series SET first_ns = first_ns + 1 WHERE id = 1",
         "UPDATE subject SET listener = 'here' WHERE id = 1",
         "UPDATE subject SET netns = 4294967296 WHERE id = 1",
-        "UPDATE usage SET limit_set_by = x'ff' WHERE seq = 7",
-        "UPDATE usage SET limit_set_by = CAST(x'ff' AS TEXT) WHERE seq = 7",
+        "UPDATE usage_series SET resource = 'no_such' WHERE id = 1",
+        "UPDATE usage_series SET limit_set_by = x'ff' WHERE id = 1",
+        "UPDATE usage_series SET limit_set_by = CAST(x'ff' AS TEXT) WHERE id = 1",
         "UPDATE fact SET kind = 'rumour'",
         "UPDATE mark SET kind = 'dot'",
         "DELETE FROM frame WHERE seq = 7",
         "DELETE FROM frame WHERE seq = 9",
-        "DELETE FROM signal WHERE seq = 7 AND n = 1",
+        "DELETE FROM signal_sample WHERE id = (7 << 20) + 1",
         "DELETE FROM run",
         "UPDATE run SET host = 'another'",
         "UPDATE run SET coverage = '{'",

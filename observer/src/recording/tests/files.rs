@@ -9,7 +9,7 @@ use std::{
 use tempfile::tempdir;
 
 use super::{
-    super::{Reader, RecordingError, Writer, reader, writer::with_suffix},
+    super::{Reader, RecorderThread, RecordingError, Writer, reader, writer::with_suffix},
     finished, frame, frames, header, killed, read,
 };
 
@@ -106,6 +106,8 @@ fn other_versions_are_named() {
         rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
         let error = open_error(&path);
         assert!(error.contains(advice), "{error}");
+        // Nor is it recorded over.
+        assert!(create_error(&path).contains("holds a recording already"));
     }
 }
 
@@ -171,6 +173,25 @@ fn a_folder_that_is_read_only_will_do() {
         assert!(create_error(&folder.path().join("new")).contains("a folder in which you may write"));
     });
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_folder_that_becomes_read_only_ends_nothing() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let open_to = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    open_to(0o777);
+    let mut recorder =
+        as_nobody(|| RecorderThread::spawn(Writer::create(&path, &header()).unwrap()).unwrap());
+    open_to(0o555);
+    frames(50).into_iter().for_each(|frame| recorder.frame(frame));
+    let recorded = recorder.finish(None);
+    assert_eq!((recorded.frames, recorded.frames_lost), (50, 0));
+    // Only its `-wal` cannot be taken away.
+    let complaint = recorded.complaint().unwrap();
+    assert!(complaint.contains("has become read-only") && complaint.contains("-wal"), "{complaint}");
+    assert_eq!(as_nobody(|| read(&path)).unwrap(), frames(50));
+    open_to(0o755);
 }
 
 #[test]

@@ -3,8 +3,11 @@
 mod damage;
 mod documentation;
 mod files;
+mod full_disk;
+mod killed;
 mod round_trip;
-mod strategy;
+mod size;
+pub(crate) mod strategy;
 mod thread;
 
 use std::path::Path;
@@ -20,7 +23,7 @@ use crate::core::{
     subject::Subject,
 };
 
-fn header() -> RunHeader {
+pub(crate) fn header() -> RunHeader {
     RunHeader {
         id: "20260301T120000-4711".into(),
         observer_version: "0.1.0".into(),
@@ -41,7 +44,7 @@ fn header() -> RunHeader {
 }
 
 /// A run that shows everything: load on one listener until its queue overflows.
-fn frames(number: u64) -> Vec<Frame> {
+pub(crate) fn frames(number: u64) -> Vec<Frame> {
     (0..number).map(frame).collect()
 }
 

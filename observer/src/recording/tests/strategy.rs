@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use observer_common::Signal;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use super::super::series::PLACE_BITS;
 use crate::core::{
     frame::{
         Fact, Frame, LogTopic, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample,
@@ -200,18 +201,21 @@ fn frame() -> impl Strategy<Value = Frame> {
 }
 
 /// Frames with rising numbers, gaps and all.
-pub(super) fn frames() -> impl Strategy<Value = Vec<Frame>> {
-    (vec(frame(), 0..5), vec(number(), 5)).prop_map(|(mut frames, mut numbers)| {
-        numbers.sort_unstable();
-        numbers.dedup();
-        frames.truncate(numbers.len());
-        frames.iter_mut().zip(numbers).for_each(|(frame, seq)| frame.seq = seq);
-        frames
-    })
+pub(crate) fn frames() -> impl Strategy<Value = Vec<Frame>> {
+    // More than that no samples can refer to.
+    (vec(frame(), 0..5), vec(number().prop_map(|seq| seq >> PLACE_BITS), 5)).prop_map(
+        |(mut frames, mut numbers)| {
+            numbers.sort_unstable();
+            numbers.dedup();
+            frames.truncate(numbers.len());
+            frames.iter_mut().zip(numbers).for_each(|(frame, seq)| frame.seq = seq);
+            frames
+        },
+    )
 }
 
 /// Any header.
-pub(super) fn header() -> impl Strategy<Value = RunHeader> {
+pub(crate) fn header() -> impl Strategy<Value = RunHeader> {
     let target = prop_oneof![
         any::<u16>().prop_map(Target::Port),
         any::<u32>().prop_map(Target::Pid),

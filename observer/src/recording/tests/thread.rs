@@ -1,5 +1,7 @@
 //! The recorder's thread never waits and never hides a loss.
 
+use std::time::{Duration, Instant};
+
 use tempfile::tempdir;
 
 use super::{
@@ -13,6 +15,7 @@ fn what_it_is_given_is_in_the_recording() {
     let path = folder.path().join("r");
     let mut recorder = RecorderThread::spawn(Writer::create(&path, &header()).unwrap()).unwrap();
     frames(50).into_iter().for_each(|frame| recorder.frame(frame));
+    assert_eq!(recorder.trouble(), None);
     let recorded = recorder.finish(None);
     assert_eq!((recorded.frames, recorded.frames_lost), (50, 0));
     assert_eq!(recorded.complaint(), None);
@@ -31,6 +34,7 @@ fn a_full_queue_loses_frames_and_says_so() {
     frames(20).into_iter().for_each(|frame| recorder.frame(frame));
     let lost = recorder.lost();
     assert!((15..=16).contains(&lost), "{lost}");
+    assert_eq!(recorder.trouble(), Some("frames are lost: the disk is too slow"));
     other.execute_batch("ROLLBACK").unwrap();
     drop(other);
     let recorded = recorder.finish(None);
@@ -53,6 +57,11 @@ fn a_disk_that_fails_ends_the_recording_and_not_the_run() {
     writer.limit_pages(30);
     let mut recorder = RecorderThread::spawn(writer).unwrap();
     frames(500).into_iter().for_each(|frame| recorder.frame(frame));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while recorder.trouble().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(recorder.trouble().unwrap().contains("the disk is full"), "said while the run goes on");
     let recorded = recorder.finish(None);
     assert!(recorded.frames > 0 && recorded.frames_lost > 0);
     assert_eq!(recorded.frames + recorded.frames_lost, 500);
