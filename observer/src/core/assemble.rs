@@ -201,8 +201,7 @@ fn outcome(engine: &Engine, hit: bool, pre_existing: &[Hit], not_measurable: &[N
     let went_on = pre_existing.iter().any(|hit| hit.role != Role::Bystander && !hit.spells.is_empty());
     let blind = |note: &Note| lines::by_id(&note.fault_line).is_some_and(|line| !line.optional());
     // A count that was lost for want of room may have been a failure.
-    let lost =
-        engine.ledger.losses.iter().any(|(reason, count)| *count > 0 && reason.starts_with("map_full"));
+    let lost = engine.ledger.losses().keys().any(|reason| reason.starts_with("map_full"));
     if hit {
         Outcome::Hit
     } else if lost || went_on || not_measurable.iter().any(blind) {
@@ -318,9 +317,12 @@ fn coverage(engine: &Engine, cost: Option<OwnCost>) -> Coverage {
 
 /// What is known to be missing: what the kernel side lost or skipped, and what its counters say was there.
 fn losses(engine: &Engine) -> BTreeMap<String, u64> {
-    let unseen = Some(engine.audit.unseen_retransmits(&engine.ledger.losses)).filter(|unseen| *unseen > 0);
-    let unseen = unseen.map(|unseen| ("unseen:retransmits".to_owned(), unseen));
-    engine.ledger.losses.clone().into_iter().chain(unseen).collect()
+    let mut losses = engine.ledger.losses();
+    let unseen = engine.audit.unseen_retransmits(&losses);
+    if unseen > 0 {
+        losses.insert("unseen:retransmits".to_owned(), unseen);
+    }
+    losses
 }
 
 /// The user's marks where there are any, else the load's own course.

@@ -33,6 +33,8 @@ pub struct Audit {
     skipped: BTreeSet<String>,
     by_namespace: BTreeMap<u32, Account>,
     unseen: u64,
+    /// Of them, those of earlier episodes.
+    unseen_before: u64,
 }
 
 /// The two sides of one network namespace.
@@ -87,11 +89,16 @@ impl Audit {
         self.open_accounts(frame);
     }
 
+    /// Another run begins.
+    pub fn start_anew(&mut self) {
+        self.unseen_before = self.unseen;
+    }
+
     /// Segments sent again that no probe saw and no other loss names, as far as is certain by now: what both
     /// sides count while they are read hides some, until it is quiet.
     pub fn unseen_retransmits(&self, losses: &BTreeMap<String, u64>) -> u64 {
         let skipped: u64 = self.skipped.iter().filter_map(|loss| losses.get(loss)).sum();
-        self.unseen.saturating_sub(skipped)
+        self.unseen.saturating_sub(self.unseen_before).saturating_sub(skipped)
     }
 
     fn add(&mut self, increments: &[Increment], enter: impl Fn(&mut Account, &Increment)) {

@@ -25,6 +25,9 @@ use super::{
 /// A tick that begins this long after the one before is late.
 const LATE_NS: u64 = 200_000_000;
 
+/// How much of the load before an episode says what was usual.
+const BEFORE_NS: u64 = 2_000_000_000;
+
 /// How long after the end of the load something that happened before may still be learnt.
 const AFTERTHOUGHT_NS: u64 = 1_000_000_000;
 
@@ -203,6 +206,7 @@ impl Engine {
 
     fn begin(&mut self, mark: &Mark) {
         match mark {
+            Mark::CommandStarted { at_ns, .. } if self.times.start_ns.is_some() => self.begin_anew(*at_ns),
             Mark::CommandStarted { at_ns, .. } => {
                 self.times.start_ns = Some(*at_ns);
                 self.ledger.start();
@@ -212,6 +216,23 @@ impl Engine {
             }
             Mark::CommandEnded { .. } => {}
         }
+    }
+
+    /// Another episode: judged by itself, with what is known of the host by now.
+    fn begin_anew(&mut self, at_ns: u64) {
+        self.ledger.start_anew();
+        self.audit.start_anew();
+        self.load.forget_before(at_ns.saturating_sub(BEFORE_NS));
+        self.inference = self.inference.anew();
+        self.watches.clear();
+        self.phase_marks.clear();
+        self.strained.clear();
+        self.exposed_before = Exposures::default();
+        self.exit_status = None;
+        self.ticks_late = 0;
+        let Times { last_ns, real_offset_ns, .. } = self.times;
+        self.times =
+            Times { first_ns: Some(at_ns), last_ns, real_offset_ns, start_ns: Some(at_ns), end_ns: None };
     }
 
     fn end(&mut self, mark: &Mark) {

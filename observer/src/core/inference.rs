@@ -60,6 +60,11 @@ impl Inference {
         Self { missing, ..Self::default() }
     }
 
+    /// The same, with nothing kept.
+    pub fn anew(&self) -> Self {
+        Self::new(self.missing)
+    }
+
     /// What the increments of this tick, and the usages now in the ledger, imply.
     pub fn infer(&mut self, ledger: &Ledger, increments: &[Increment], now_ns: u64) -> Vec<Increment> {
         let mut implied = Vec::new();

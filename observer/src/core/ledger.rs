@@ -50,8 +50,10 @@ pub struct Ledger {
     pub limits: BTreeMap<(String, String), Limit>,
     /// Sources that could not be read the last time, and why.
     pub failing: BTreeMap<String, String>,
-    /// Loss counts by reason.
-    pub losses: BTreeMap<String, u64>,
+    /// Loss counts by reason, since the probes were loaded.
+    losses: BTreeMap<String, u64>,
+    /// Of them, those of earlier episodes.
+    losses_before: BTreeMap<String, u64>,
     /// The network namespace that observer runs in.
     pub own_netns: Option<u32>,
     /// Signals that probes count: the kernel's counters of them are not entered a second time.
@@ -95,6 +97,22 @@ impl Ledger {
         for usage in self.usages.values_mut() {
             usage.peak = usage.last.clone();
         }
+    }
+
+    /// Another run begins: what was counted so far is none of its own, what was learnt stays.
+    pub fn start_anew(&mut self) {
+        self.series.values_mut().for_each(Series::forget_counts);
+        self.losses_before = self.losses.clone();
+        self.log.clear();
+        self.ended_ns = None;
+        self.start();
+    }
+
+    /// What is known to be missing from the run's counts, by reason.
+    pub fn losses(&self) -> BTreeMap<String, u64> {
+        let before = |reason: &str| self.losses_before.get(reason).copied().unwrap_or(0);
+        let of_run = self.losses.iter().map(|(reason, count)| (reason, count.saturating_sub(before(reason))));
+        of_run.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.clone(), count)).collect()
     }
 
     /// The load is over.

@@ -76,6 +76,23 @@ impl LoadHistory {
         }
     }
 
+    /// Forgets the course before an instant; what is open stays known.
+    pub fn forget_before(&mut self, at_ns: u64) {
+        let bin = at_ns / BIN_NS;
+        for counted in self.streams.values_mut() {
+            counted.bins = counted.bins.split_off(&bin);
+        }
+        for history in self.depths.values_mut() {
+            // The latest read before it still holds.
+            let kept = history.partition_point(|(read_ns, _)| *read_ns <= at_ns).saturating_sub(1);
+            history.drain(..kept);
+        }
+        for history in self.established.values_mut() {
+            let latest = history.range(..=bin).next_back().map(|(bin, _)| *bin);
+            *history = history.split_off(&latest.unwrap_or(bin));
+        }
+    }
+
     /// The load in scope between two instants, cut into equal steps: whole bins, so that nothing counts
     /// in two of them. The first step contains `from_ns`, the last contains `to_ns` or ends there.
     pub fn in_scope(&self, scope: &Scope, from_ns: u64, to_ns: u64, step_ns: u64) -> Vec<Level> {

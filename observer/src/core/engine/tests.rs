@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 mod causes;
+mod episodes;
 
 use super::*;
 use crate::core::{

@@ -80,6 +80,12 @@ impl Series {
 }
 
 impl Series {
+    /// Counts from zero again.
+    pub(super) fn forget_counts(&mut self) {
+        let Self { tier, generator, pid, limit, .. } = *self;
+        *self = Self { generator, pid, limit, ..Self::new(tier) };
+    }
+
     /// Adds what was counted at another subject.
     pub(super) fn add(&mut self, other: &Self) {
         self.generator |= other.generator;

@@ -1,0 +1,47 @@
+//! Several tests in one observation: each is judged by itself.
+
+use super::*;
+use crate::core::frame::Loss;
+
+#[test]
+fn what_broke_in_one_episode_is_not_the_first_of_the_next() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    story.frame.losses.push(Loss { reason: "ring_full".into(), count: 3 });
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 5);
+    story.used(Resource::AcceptQueue, listener(80), 129, 128);
+    story.step();
+    story.used(Resource::AcceptQueue, listener(80), 12, 128);
+    assert_eq!(story.end().verdict().outcome, Outcome::Hit);
+
+    let second_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns: second_ns, pid: None });
+    story.step();
+    let verdict = story.verdict();
+    assert_eq!(verdict.outcome, Outcome::Clear);
+    assert_eq!(verdict.run.clock.mono_ns, second_ns);
+    assert_eq!(verdict.coverage.events_lost, [].into(), "they were lost in the first one");
+    assert_eq!(verdict.headroom[0].peak_used, 12, "the peak was the first one's");
+
+    let at = story.now_ns() - 10 * MS;
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 9);
+    assert_eq!(story.step().onsets.len(), 1);
+    let first = story.verdict().first.expect("a hit");
+    assert_eq!(first.evidence[0].count, 4, "of the nine, five were the first one's");
+    assert_eq!(first.onset_hi_s, (at - second_ns) as f64 / 1e9);
+}
+
+#[test]
+fn what_is_open_when_an_episode_begins_stays_open() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
+    story.counted(Signal::AcceptEnqueued, listener(80), 1);
+    story.counted(Signal::ConnectionAccepted, at.clone(), 40);
+    story.step();
+    (0..50).for_each(|_| drop(story.step()));
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    story.counted(Signal::AcceptedClosed, at, 10);
+    (0..20).for_each(|_| drop(story.step()));
+    let phases = story.verdict().phases;
+    assert_eq!(phases.last().and_then(|phase| phase.load.concurrency), Some(30.0));
+}
