@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     core::{frame::Target, lines},
-    sinks::export,
+    sinks::{export, report::Format},
 };
 
 /// Exit status of `run` for a failure of observer's own, as `env` and `timeout` have it.
@@ -28,7 +28,7 @@ pub struct Cli {
 pub enum Action {
     /// Observe while COMMAND runs (or --for a while, or until Ctrl-C), then print the verdict
     Run(RunArgs),
-    /// Judge a recording and print its verdict
+    /// Judge a recording and print its verdict, or compare it with the run before (--against)
     Report(ReportArgs),
     /// Write the frames and events of a recording as rows, for jq, pandas, DuckDB or a spreadsheet
     Export(ExportArgs),
@@ -50,9 +50,9 @@ pub struct RunArgs {
     /// A fault line to leave out (repeatable)
     #[arg(long, value_name = "FAULT_LINE", value_parser = parse_fault_line)]
     pub ignore: Vec<String>,
-    /// Form of the verdict
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
+    /// Form of the verdict: text, json or markdown
+    #[arg(long, default_value = "text", value_parser = parse_verdict_format)]
+    pub format: Format,
     /// Where the verdict goes; `-` is stdout [default: stderr with COMMAND, stdout without]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -86,11 +86,14 @@ pub struct Plan(pub Vec<(String, Duration)>);
 /// `observer report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// The recording
+    /// The recording; with --against, of the run AFTER the change
     pub file: PathBuf,
+    /// Compare with this recording, of the run BEFORE the change: what moved since, and what breaks first now
+    #[arg(long, value_name = "BEFORE")]
+    pub against: Option<PathBuf>,
     /// Form of the report
-    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Where it goes [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -130,17 +133,6 @@ pub struct ExplainArgs {
 pub struct MarkArgs {
     /// Name of the phase that begins now
     pub name: String,
-}
-
-/// Forms of a verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// For a person
-    Text,
-    /// The contract
-    Json,
-    /// For a ticket
-    Markdown,
 }
 
 /// Forms of the doctor's answer.
@@ -197,6 +189,14 @@ fn parse_fault_line(text: &str) -> Result<String, String> {
     })
 }
 
+/// A page draws the course of a run, which only a recording keeps.
+fn parse_verdict_format(text: &str) -> Result<Format, String> {
+    match Format::from_str(text, false)? {
+        Format::Html => Err("use --record FILE, and then `observer report FILE --format html`".to_owned()),
+        format => Ok(format),
+    }
+}
+
 fn parse_plan(text: &str) -> Result<Plan, String> {
     text.split(',')
         .map(|part| {
@@ -228,6 +228,13 @@ mod tests {
         for nonsense in ["8080", ":", ":99999", "pid:x", "host:a", ""] {
             assert!(parse_target(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_run_prints_no_page_and_says_who_does() {
+        assert_eq!(parse_verdict_format("markdown"), Ok(Format::Markdown));
+        assert!(parse_verdict_format("html").is_err_and(|why| why.contains("observer report FILE")));
+        assert!(parse_verdict_format("pdf").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 
 use observer::{
     core::{
+        compare::{Change, Comparison, Difference, FirstChange, Judged, compare},
         engine::Engine,
         event::{Event, What},
         history::History,
@@ -96,6 +97,36 @@ fn the_same_recording_gives_the_same_bytes_a_hundred_times() {
     let bytes = || render(&judge(&folder.join("run.observer")), Format::Json, Style::default());
     let first = bytes();
     assert!((1..100).all(|_| bytes() == first));
+}
+
+fn compared(before: &str, after: &str) -> Comparison {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let judge = |name: &str| judge(&golden.join(name).join("run.observer"));
+    let (earlier, later) = (judge(before), judge(after));
+    compare(Judged { recording: before, verdict: &earlier }, Judged { recording: after, verdict: &later })
+}
+
+#[test]
+fn a_run_compared_with_itself_has_not_moved() {
+    let comparison = compared("trampoline_cascade_fd_accept", "trampoline_cascade_fd_accept");
+    assert_eq!(comparison.first, FirstChange::Same);
+    assert!(comparison.fault_lines.iter().all(|line| line.change == Change::Same), "{comparison:?}");
+    assert!(comparison.limits.is_empty() && comparison.coverage.is_empty(), "{comparison:?}");
+}
+
+#[test]
+fn the_same_fault_on_two_kernels_is_the_same_and_the_tiers_are_told() {
+    let comparison = compared("tracepoint_cascade_fd_accept", "trampoline_cascade_fd_accept");
+    assert_eq!(comparison.first, FirstChange::Same);
+    assert!(comparison.differs.contains(&Difference::Kernel), "{:?}", comparison.differs);
+    assert!(comparison.differs.contains(&Difference::Coverage), "{:?}", comparison.differs);
+}
+
+#[test]
+fn what_no_longer_breaks_is_gone() {
+    let comparison = compared("trampoline_cascade_fd_accept", "trampoline_negative_conntrack");
+    let gone = comparison.fault_lines.iter().find(|line| line.fault_line == "fd_saturation");
+    assert_eq!(gone.map(|line| line.change), Some(Change::Gone), "{comparison:?}");
 }
 
 /// A dashboard must not say of a fault line what the verdict does not.

@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Understands `ok NAME`, `FAIL NAME: reason` and `skip NAME: reason`.
-fn parse(line: &str) -> Option<(&str, Outcome)> {
+pub fn parse(line: &str) -> Option<(&str, Outcome)> {
     let (word, rest) = line.split_once(' ')?;
     let (name, reason) = rest.split_once(": ").unwrap_or((rest, "no reason given"));
     if name.is_empty() || name.contains(' ') {

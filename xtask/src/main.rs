@@ -4,6 +4,7 @@
 mod accuracy;
 mod apt;
 mod bpf_linker;
+mod browser;
 mod build;
 mod cpio;
 mod demo;
@@ -46,13 +47,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing to build and test: Rust components, bpf-linker, and what the VM tests need.
+    /// Install what is missing to build and test: Rust components, bpf-linker, and what the VM and browser tests need.
     Setup,
     /// Build the optimised binary: target/release/observer.
     Build(build::Args),
     /// Start a service with a small accept queue, overload it, and watch observer name the fault line.
     Demo,
-    /// Run everything: lints, unit and property tests, the lab on this host and in virtual machines.
+    /// Run everything: lints, unit and property tests, reports in a browser, the lab on this host and in virtual
+    /// machines.
     Test(test::Args),
     /// Run the lab on every kernel and write the numbers into docs/accuracy.md.
     Accuracy(accuracy::Args),

@@ -111,7 +111,7 @@ impl Plan<'_> {
 }
 
 /// An error as the reason of a skip: on one line.
-fn skipped(error: &anyhow::Error) -> Outcome {
+pub fn skipped(error: &anyhow::Error) -> Outcome {
     let reason = format!("{error:#}");
     Outcome::Skipped(reason.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -27,6 +27,13 @@ pub const VIRTUAL_MACHINE: &[Need] = &[
     Need { program: "xz", package: "xz-utils" },
 ];
 
+/// What opens the HTML report.
+pub const BROWSER: &[Need] = &[
+    Need { program: "chromium", package: "chromium" },
+    Need { program: "node", package: "nodejs" },
+    Need { program: "npm", package: "npm" },
+];
+
 /// Installs what is missing. The error is a sentence that can stand as the reason of a skip.
 pub fn ensure(needs: &[Need]) -> Result<()> {
     let missing: Vec<&str> = needs.iter().filter(|need| !need.is_there()).map(|need| need.package).collect();

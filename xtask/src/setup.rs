@@ -1,10 +1,11 @@
-//! Installs what is missing, in three parts that can fail on their own: building, static binaries, machines.
+//! Installs what is missing, in parts that can fail on their own: building, static binaries, machines, browser.
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
 use crate::bpf_linker;
+use crate::browser;
 use crate::kernels;
 use crate::packages;
 use crate::progress::{stage, step};
@@ -17,6 +18,7 @@ pub fn run(tree: &Tree) -> Result<ExitCode> {
     for (title, part) in [
         ("set-up: static binaries", static_binaries as fn(&Tree) -> Result<()>),
         ("set-up: virtual machines", virtual_machines),
+        ("set-up: browser", browser::ensure),
     ] {
         if let Err(error) = stage(title, || part(tree)) {
             step(format!("the tests that need this cannot run: {error:#}"));

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::browser;
 use crate::kernels;
 use crate::lint;
 use crate::matrix::Plan;
@@ -30,6 +31,9 @@ pub struct Args {
     /// Run nothing but the lab in virtual machines
     #[arg(long, conflicts_with = "no_vm")]
     only_vm: bool,
+    /// Run nothing but the reports in a browser
+    #[arg(long, conflicts_with_all = ["only_vm", "kernels", "all_kernels"])]
+    only_browser: bool,
     /// Run no lints, only the tests and the scenarios of the lab whose name contains this
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
@@ -40,13 +44,20 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     let tally = Tally::new(ExpectedSkips::read(tree).unwrap_or_default());
     if tally.stage("set-up", "building", || setup::building(tree)) {
-        if args.filter.is_none() && !args.only_vm {
+        let filter = args.filter.as_deref();
+        let (tests, browser, lab) = (!args.only_vm && !args.only_browser, !args.only_vm, !args.only_browser);
+        if tests && filter.is_none() {
             tally.stage("lint", "all", || lint::all(tree, &tally));
         }
-        if !args.only_vm {
-            tally.stage("unit", "all", || unit::run(tree, args.filter.as_deref(), &tally));
+        if tests {
+            tally.stage("unit", "all", || unit::run(tree, filter, &tally));
         }
-        args.plan().run(tree, &tally);
+        if browser {
+            tally.stage("browser", "all", || browser::run(tree, filter, &tally));
+        }
+        if lab {
+            args.plan().run(tree, &tally);
+        }
     }
     step(format!("everything: {}", seconds(started.elapsed())));
     Ok(tally.close())

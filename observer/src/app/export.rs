@@ -1,15 +1,13 @@
 //! `observer export`: a recording as rows.
 
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{output::Output, report::say_what_is_missing};
+use super::{
+    output::{Output, is_same_file},
+    report::say_what_is_missing,
+};
 use crate::{
     cli::ExportArgs,
     core::{engine::Engine, verdict::Clock},
@@ -31,7 +29,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<()> {
     };
     match write(&reader, clock, output.into_writer(), args.format) {
         Ok(Written::Everything { frames }) => {
-            say_what_is_missing(&reader, frames);
+            say_what_is_missing(&args.file, &reader, frames);
             Ok(())
         }
         Ok(Written::Until { frames, damage }) => {
@@ -69,10 +67,4 @@ fn write(reader: &Reader, clock: Clock, writer: impl Write, format: Format) -> i
     let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
     export.end(&engine.verdict(cost))?;
     Ok(Written::Everything { frames })
-}
-
-/// Whether both are one file, under whatever names.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    let id = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    id(a).is_some_and(|a| id(b) == Some(a))
 }

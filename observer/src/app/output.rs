@@ -1,18 +1,15 @@
 //! Where a verdict or an export goes.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, IsTerminal as _, Write},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::{
-    cli::ReportFormat,
-    core::verdict::Verdict,
-    sinks::report::{self, Format, Style},
-};
+use crate::sinks::report::Style;
 
 /// An opened place. Opened before the test begins, so that an unwritable one is known
 /// while there is nothing to lose.
@@ -31,9 +28,8 @@ impl Output {
         File::create(path).map(Self::File).with_context(|| format!("cannot write to {}", path.display()))
     }
 
-    /// Writes the verdict.
-    pub(super) fn write(&mut self, verdict: &Verdict, format: ReportFormat) -> Result<()> {
-        let text = report::render(verdict, format.into(), self.style());
+    /// Writes the verdict, as rendered.
+    pub(super) fn write(&mut self, text: &str) -> Result<()> {
         let written = match self {
             Self::Stdout => io::stdout().write_all(text.as_bytes()),
             Self::Stderr => io::stderr().write_all(text.as_bytes()),
@@ -62,7 +58,7 @@ impl Output {
     }
 
     /// Colour for a terminal that wants it (<https://no-color.org>).
-    fn style(&self) -> Style {
+    pub(super) fn style(&self) -> Style {
         let terminal = match self {
             Self::Stdout => io::stdout().is_terminal(),
             Self::Stderr => io::stderr().is_terminal(),
@@ -73,12 +69,8 @@ impl Output {
     }
 }
 
-impl From<ReportFormat> for Format {
-    fn from(format: ReportFormat) -> Self {
-        match format {
-            ReportFormat::Text => Self::Text,
-            ReportFormat::Json => Self::Json,
-            ReportFormat::Markdown => Self::Markdown,
-        }
-    }
+/// Whether both are one file, under whatever names.
+pub(super) fn is_same_file(a: &Path, b: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    id(a).is_some_and(|a| id(b) == Some(a))
 }

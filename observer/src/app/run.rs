@@ -29,6 +29,7 @@ use crate::{
         verdict::{Outcome, Verdict},
     },
     kernel::Options,
+    sinks::report::render,
 };
 
 /// How long is watched before the command starts: what is normal, and what is already so.
@@ -218,7 +219,8 @@ impl Run {
         if let Some(complaint) = recorded.and_then(|recorded| recorded.complaint()) {
             say(format_args!("{complaint}"));
         }
-        self.output.write(&verdict, self.args.format)?;
+        let text = render(&verdict, self.args.format, self.output.style());
+        self.output.write(&text)?;
         let failed = status == 0 && self.args.fail_on.iter().any(|condition| holds(*condition, &verdict));
         Ok(if failed { FAILED_ON } else { status })
     }

@@ -9,6 +9,7 @@
 pub mod assemble;
 pub mod audit;
 pub mod chain;
+pub mod compare;
 pub mod detect;
 pub mod engine;
 pub mod event;

@@ -1,13 +1,16 @@
 //! The wording about the run and the observing itself.
 
+use std::collections::BTreeMap;
+
 use super::{
     numbers::{bytes, count, duration, percent, plural},
     sentence::{listing, some_of, unique},
 };
 use crate::core::{
+    compare::Comparison,
     frame::{SignalCoverage, Tier},
     time::from_rfc3339,
-    verdict::{Coverage, OwnCost, Run},
+    verdict::{Coverage, OwnCost, Run, Verdict},
 };
 
 /// How much of what one would like to see could be seen.
@@ -36,13 +39,10 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
     for (why, names) in degraded(signals) {
         words += &format!(" Degraded because {why}: {}.", some_of(&names));
     }
-    let lost: Vec<String> = coverage
-        .events_lost
-        .iter()
-        .filter(|(_, lost)| **lost > 0)
-        .map(|(reason, lost)| loss(reason, *lost))
-        .collect();
-    let lost = if lost.is_empty() { "none lost".to_owned() } else { format!("lost: {}", lost.join(", ")) };
+    let lost = match lost(&coverage.events_lost) {
+        lost if lost.is_empty() => "none lost".to_owned(),
+        lost => format!("lost: {lost}"),
+    };
     if probes > 0 || coverage.events_seen > 0 || lost != "none lost" {
         words += &format!(" {} events counted, {lost}.", count(coverage.events_seen));
     }
@@ -50,6 +50,12 @@ pub(super) fn coverage(coverage: &Coverage) -> String {
         words += &format!(" {} began late.", plural(coverage.ticks_late as usize, "tick", "ticks"));
     }
     words
+}
+
+/// What is missing from the counts, by reason; nothing where nothing is.
+pub(super) fn lost(events_lost: &BTreeMap<String, u64>) -> String {
+    let lost = events_lost.iter().filter(|(_, lost)| **lost > 0);
+    lost.map(|(reason, lost)| loss(reason, *lost)).collect::<Vec<_>>().join(", ")
 }
 
 /// What is missing, and why.
@@ -101,6 +107,23 @@ pub(super) fn run(run: &Run) -> String {
     format!("{what}{exit}; on {host} with kernel {kernel}, from {started} to {ended}{length}; run {id}.")
 }
 
+/// Who says so.
+pub(super) fn made_by(verdict: &Verdict) -> String {
+    format!(
+        "observer {}, run {}. This page asks nothing of any network.",
+        verdict.observer_version, verdict.run.id
+    )
+}
+
+/// Who compared.
+pub(super) fn compared_by(comparison: &Comparison) -> String {
+    let Comparison { observer_version, before, after, .. } = comparison;
+    format!(
+        "observer {observer_version}, run {} against run {}. This page asks nothing of any network.",
+        after.run, before.run
+    )
+}
+
 /// How long the run took, in seconds.
 pub(super) fn length_of(run: &Run) -> Option<f64> {
     let length = from_rfc3339(&run.ended)?.checked_sub(from_rfc3339(&run.started)?)?;
@@ -108,7 +131,7 @@ pub(super) fn length_of(run: &Run) -> Option<f64> {
 }
 
 /// A command as one would type it.
-fn shell(command: &[String]) -> String {
+pub(super) fn shell(command: &[String]) -> String {
     let plain = |word: &str| {
         !word.is_empty() && word.chars().all(|it| it.is_alphanumeric() || "-_./:=,@%+".contains(it))
     };

@@ -1,35 +1,28 @@
 //! The run as a band of phases, with a mark where each fault line was hit.
 
-use super::{document::printable, numbers::duration};
-use crate::core::verdict::{Hit, Phase};
+use super::{
+    document::printable,
+    numbers::duration,
+    timeline::{Onset, Span, Timeline},
+};
 
 /// As many hits have a digit of their own.
 const MARKS: usize = 9;
 
-/// Draws the band; nothing when there is no time to draw.
-pub(super) fn draw(phases: &[Phase], hits: &[Hit], length_s: Option<f64>, width: usize) -> Vec<String> {
-    let finite = |it: &f64| it.is_finite();
-    let ends = phases.iter().map(|it| it.end_s).chain(hits.iter().map(|it| it.onset_s)).chain(length_s);
-    let end = ends.filter(finite).fold(0.0, f64::max);
-    let start = phases.iter().map(|it| it.start_s).filter(finite).fold(0.0, f64::min);
-    if end <= start || width < 10 || phases.is_empty() && hits.is_empty() {
-        return Vec::new();
-    }
-    let column = |seconds: f64| -> usize {
-        let share = ((seconds - start) / (end - start)).clamp(0.0, 1.0);
-        // Both ends are finite, so the product is a column.
-        (share * (width - 1) as f64).round() as usize
-    };
-    let mut lines = vec![phase_line(phases, column, width)];
-    lines.extend(mark_lines(hits, column, width));
-    let (from, to) = (duration(start), duration(end));
+/// Draws the band in lines of this width.
+pub(super) fn draw(timeline: &Timeline, width: usize) -> Vec<String> {
+    // The share is between 0 and 1, so the product is a column.
+    let column = |seconds: f64| (timeline.share(seconds) * width.saturating_sub(1) as f64).round() as usize;
+    let mut lines = vec![phase_line(&timeline.phases, column, width)];
+    lines.extend(mark_lines(&timeline.onsets, column, width));
+    let (from, to) = (duration(timeline.start_s), duration(timeline.end_s));
     let gap = width.saturating_sub(from.chars().count() + to.chars().count());
     lines.push(format!("{from}{}{to}", " ".repeat(gap)));
     lines
 }
 
 /// `|-- idle --|---- ramp_up ----|`.
-fn phase_line(phases: &[Phase], column: impl Fn(f64) -> usize, width: usize) -> String {
+fn phase_line(phases: &[Span], column: impl Fn(f64) -> usize, width: usize) -> String {
     let mut line = vec!['─'; width];
     for phase in phases {
         let (from, to) = (column(phase.start_s), column(phase.end_s));
@@ -56,11 +49,15 @@ fn phase_line(phases: &[Phase], column: impl Fn(f64) -> usize, width: usize) -> 
 }
 
 /// An arrow at each onset, and below it the number that the hit has in the table.
-fn mark_lines(hits: &[Hit], column: impl Fn(f64) -> usize, width: usize) -> Vec<String> {
+fn mark_lines(onsets: &[Onset], column: impl Fn(f64) -> usize, width: usize) -> Vec<String> {
     let mut arrows = vec![' '; width];
     let mut digits = vec![' '; width];
-    for (digit, hit) in ('1'..='9').zip(hits.iter().take(MARKS)) {
-        let at = column(hit.onset_s);
+    for onset in onsets.iter().take_while(|onset| onset.number <= MARKS) {
+        let Some(digit) = u32::try_from(onset.number).ok().and_then(|number| char::from_digit(number, 10))
+        else {
+            continue;
+        };
+        let at = column(onset.at_s);
         // Where another one stands already, the next free place beside it will do.
         let free = (at..width).chain((0..at).rev()).find(|place| digits.get(*place) == Some(&' '));
         let Some(place) = free else { continue };

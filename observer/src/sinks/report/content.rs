@@ -1,21 +1,31 @@
 //! What a report says about a verdict, and in which order.
 
 use super::{
-    about, band,
+    about,
     document::{Block, Table, Tone, left, right},
     numbers::{count, decimal, duration, instant, percent},
     sentence,
+    timeline::{Course, Timeline},
 };
 use crate::core::verdict::{Hit, Outcome, Phase, Verdict};
 
 /// How many resources that came close to their limits are worth a line.
 const CLOSEST: usize = 5;
 
-/// The whole report; `width` is for what is drawn.
-pub(super) fn document(verdict: &Verdict, width: usize) -> Vec<Block> {
+/// How much is said about what is neither first nor closest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// As much as a screen or a ticket holds.
+    Brief,
+    /// Everything.
+    Full,
+}
+
+/// The whole report. The course of the run is for those who can draw it.
+pub(super) fn document(verdict: &Verdict, extent: Extent, course: Option<Course>) -> Vec<Block> {
     let mut blocks = Vec::new();
     opening(&mut blocks, verdict);
-    timeline(&mut blocks, verdict, width);
+    timeline(&mut blocks, verdict, course);
     list(&mut blocks, "What led to what", verdict.chain.iter().map(sentence::link));
     if let Some(first) = &verdict.first {
         evidence(&mut blocks, first);
@@ -24,14 +34,17 @@ pub(super) fn document(verdict: &Verdict, width: usize) -> Vec<Block> {
         }
     }
     list(&mut blocks, "Also hit", later(verdict).map(sentence::also));
-    blocks.extend(sentence::more_on(later(verdict)).map(Block::Paragraph));
+    match extent {
+        Extent::Brief => blocks.extend(sentence::more_on(later(verdict)).map(Block::Paragraph)),
+        Extent::Full => later(verdict).for_each(|hit| evidence(&mut blocks, hit)),
+    }
     list(
         &mut blocks,
         "Hit elsewhere on this host, not part of this test",
         verdict.elsewhere.iter().map(sentence::also),
     );
     list(&mut blocks, "Already so before the run began", verdict.pre_existing.iter().map(sentence::also));
-    headroom(&mut blocks, verdict);
+    headroom(&mut blocks, verdict, extent);
     latency(&mut blocks, verdict);
     judged(&mut blocks, verdict);
     closing(&mut blocks, verdict);
@@ -55,13 +68,10 @@ fn opening(blocks: &mut Vec<Block>, verdict: &Verdict) {
     blocks.extend(because.map(Block::Paragraph));
 }
 
-fn timeline(blocks: &mut Vec<Block>, verdict: &Verdict, width: usize) {
-    let band = band::draw(&verdict.phases, &verdict.hits, about::length_of(&verdict.run), width);
-    if band.is_empty() {
-        return;
-    }
+fn timeline(blocks: &mut Vec<Block>, verdict: &Verdict, course: Option<Course>) {
+    let Some(timeline) = Timeline::of(verdict, course) else { return };
     blocks.push(Block::Heading("Timeline".into()));
-    blocks.push(Block::Drawing(band));
+    blocks.push(Block::Timeline(timeline));
     table(
         blocks,
         vec![right("#"), right("onset"), right("±"), left("fault line"), left("where"), left("")],
@@ -145,17 +155,21 @@ fn evidence(blocks: &mut Vec<Block>, hit: &Hit) {
     };
     table(blocks, columns, hit.evidence.iter().map(row).collect());
     if !hit.verify.is_empty() {
-        blocks.push(Block::Heading("Verify it by hand".into()));
+        blocks.push(Block::Subheading("Verify it by hand".into()));
         blocks.push(Block::Commands(hit.verify.clone()));
     }
-    list(blocks, "What to change", hit.remedy.iter().cloned());
+    if !hit.remedy.is_empty() {
+        blocks.push(Block::Subheading("What to change".into()));
+        blocks.push(Block::List(hit.remedy.clone()));
+    }
 }
 
-fn headroom(blocks: &mut Vec<Block>, verdict: &Verdict) {
+fn headroom(blocks: &mut Vec<Block>, verdict: &Verdict, extent: Extent) {
+    let shown = if extent == Extent::Full { usize::MAX } else { CLOSEST };
     let rows: Vec<_> = verdict
         .headroom
         .iter()
-        .take(CLOSEST)
+        .take(shown)
         .map(|it| {
             vec![
                 sentence::words(&it.resource),

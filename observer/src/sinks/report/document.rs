@@ -1,5 +1,7 @@
 //! What a report says, before it is laid out: the same for every format that people read.
 
+use super::timeline::Timeline;
+
 /// How good the news is; a layout may colour by it, never say by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -12,12 +14,14 @@ pub(super) enum Tone {
 }
 
 /// A piece of a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Block {
     /// The first sentence.
     Headline(Tone, String),
     /// Begins a section.
     Heading(String),
+    /// Begins a part of a section.
+    Subheading(String),
     /// Running text.
     Paragraph(String),
     /// Points, one below the other.
@@ -26,8 +30,8 @@ pub(super) enum Block {
     Table(Table),
     /// Lines to copy into a shell, as they are.
     Commands(Vec<String>),
-    /// Lines that are drawn, as they are.
-    Drawing(Vec<String>),
+    /// The run as a drawing.
+    Timeline(Timeline),
     /// What a ticket wants for reference and a screen does not.
     Appendix(String, Table),
 }

@@ -1,17 +1,16 @@
 //! A report for a ticket.
 
 use super::{
-    content,
+    band,
     document::{Block, Table, printable},
 };
-use crate::core::verdict::Verdict;
 
 /// How wide drawings are.
 const WIDTH: usize = 76;
 
 /// Renders the report as Markdown (the GitHub flavour, for its tables).
-pub(super) fn render(verdict: &Verdict) -> String {
-    let blocks: Vec<String> = content::document(verdict, WIDTH).iter().map(block).collect();
+pub(super) fn render(document: &[Block]) -> String {
+    let blocks: Vec<String> = document.iter().map(block).collect();
     blocks.join("\n\n") + "\n"
 }
 
@@ -19,13 +18,14 @@ fn block(block: &Block) -> String {
     match block {
         Block::Headline(_, text) => format!("**{}**", escaped(text)),
         Block::Heading(text) => format!("### {}", escaped(text)),
+        Block::Subheading(text) => format!("#### {}", escaped(text)),
         Block::Paragraph(text) => escaped(text),
         Block::List(points) => {
             points.iter().map(|point| format!("- {}", escaped(point))).collect::<Vec<_>>().join("\n")
         }
         Block::Table(table) => self::table(table),
         Block::Commands(lines) => fenced("sh", lines),
-        Block::Drawing(lines) => fenced("text", lines),
+        Block::Timeline(timeline) => fenced("text", &band::draw(timeline, WIDTH)),
         Block::Appendix(heading, table) => {
             let (heading, table) = (escaped(heading), self::table(table));
             format!("<details><summary>{heading}</summary>\n\n{table}\n\n</details>")

@@ -1,17 +1,22 @@
-//! The post-mortem: a verdict for people (text, Markdown) and for programs (JSON).
+//! The post-mortem: a verdict, or two that are compared, for people (text, Markdown, HTML) and for
+//! programs (JSON).
 //!
-//! What is said is decided once, in `content`, out of the words in `sentence`, `about` and `numbers`; `text`
-//! and `markdown` only lay it out.
+//! What is said is decided once, in `content` and `comparison`, out of the words in `sentence`, `about` and
+//! `numbers`; `text`, `markdown` and `html` only lay it out.
 
 mod about;
 mod band;
+mod comparison;
 mod content;
 mod document;
+mod html;
 mod json;
+mod lanes;
 mod markdown;
 mod numbers;
 mod sentence;
 mod text;
+mod timeline;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -20,7 +25,8 @@ mod sample;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
-use crate::core::verdict::Verdict;
+use self::{content::Extent, timeline::Course};
+use crate::core::{compare::Comparison, history::History, verdict::Verdict};
 
 /// In which form a verdict is rendered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -28,10 +34,12 @@ pub enum Format {
     /// For a terminal.
     #[default]
     Text,
-    /// The contract, `observer.verdict/1`.
+    /// The contract: `observer.verdict/1`, `observer.comparison/1`.
     Json,
     /// For a ticket.
     Markdown,
+    /// For a browser: one page, with the timeline to zoom into.
+    Html,
 }
 
 /// How text is laid out. The other formats do not depend on it.
@@ -51,9 +59,35 @@ impl Default for Style {
 
 /// Renders a verdict. The same verdict always gives the same bytes, and they end with a newline.
 pub fn render(verdict: &Verdict, format: Format, style: Style) -> String {
+    let brief = || content::document(verdict, Extent::Brief, None);
     match format {
-        Format::Text => text::render(verdict, style),
+        Format::Text => text::render(brief(), style),
         Format::Json => json::render(verdict),
-        Format::Markdown => markdown::render(verdict),
+        Format::Markdown => markdown::render(&brief()),
+        Format::Html => page(verdict, None),
+    }
+}
+
+/// Renders a verdict with the course that led to it, for the format that draws it.
+pub fn render_course(verdict: &Verdict, history: &History, format: Format, style: Style) -> String {
+    match format {
+        Format::Html => page(verdict, lanes::of(history, verdict)),
+        Format::Text | Format::Json | Format::Markdown => render(verdict, format, style),
+    }
+}
+
+/// A verdict for a browser, with everything that is known.
+fn page(verdict: &Verdict, course: Option<Course>) -> String {
+    html::render(&content::document(verdict, Extent::Full, course), &about::made_by(verdict))
+}
+
+/// Renders a comparison of two runs, on the same terms.
+pub fn render_comparison(comparison: &Comparison, format: Format, style: Style) -> String {
+    let document = || comparison::document(comparison);
+    match format {
+        Format::Text => text::render(document(), style),
+        Format::Json => json::render(comparison),
+        Format::Markdown => markdown::render(&document()),
+        Format::Html => html::render(&document(), &about::compared_by(comparison)),
     }
 }

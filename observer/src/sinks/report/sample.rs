@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use observer_common::Signal;
 
 use self::parts::{descriptors, headroom, listener, nginx, note, overflow, phase};
+use super::timeline::Course;
 use crate::core::{
     frame::{SignalCoverage, Tier},
     subject::Role,
@@ -199,17 +200,71 @@ pub(super) fn inconclusive() -> Verdict {
     verdict
 }
 
-/// Names and texts made to break a terminal or a ticket.
+/// The hit after a change: descriptors are raised, the accept queue holds out longer, ports run out at last.
+pub(super) fn tuned() -> Verdict {
+    let later = STARTED_NS + 86_400_000_000_000;
+    let mut overflow = overflow();
+    (overflow.onset_s, overflow.onset_lo_s, overflow.onset_hi_s) = (31.2, 31.2, 31.2);
+    overflow.load.connections_per_s = Some(9_870.0);
+    (overflow.subject.pid, overflow.subject.netns) = (Some(5_120), Some(4_026_532_999));
+    let [_, mut ports] = <[_; 2]>::try_from(tie().hits).unwrap();
+    ports.onset_s = 40.5;
+    (ports.onset_lo_s, ports.onset_hi_s) = (40.5, 40.5);
+    ports.load.connections_per_s = Some(10_020.0);
+    let mut verdict = clear();
+    verdict.outcome = Outcome::Hit;
+    (verdict.run.started, verdict.run.ended) = (rfc3339(later), rfc3339(later + 62_000_000_000));
+    verdict.run.limits = vec![
+        Limit { name: "net.core.somaxconn".into(), value: "4096".into(), place: "netns 4026532999".into() },
+        Limit {
+            name: "RLIMIT_NOFILE (soft)".into(),
+            value: "65535".into(),
+            place: "pid 5120 (nginx)".into(),
+        },
+    ];
+    verdict.ruled_out.push(note("fd_saturation", "no failure"));
+    verdict.phases = vec![phase("ramp_up", 0.0, 62.0, Some(10_400.0))];
+    verdict.coverage.signals.truncate(20);
+    verdict.headroom[0].peak_used = 129;
+    verdict.headroom[0].ratio = 129.0 / 128.0;
+    verdict.headroom.remove(3);
+    verdict.first = Some(overflow.clone());
+    verdict.hits = vec![overflow, ports];
+    verdict
+}
+
+/// The course of the hit.
+pub(super) fn course() -> Course {
+    parts::course()
+}
+
+/// The course of the hostile one.
+pub(super) fn hostile_course() -> Course {
+    let mut course = parts::course();
+    for (lane, value) in course.lanes.iter_mut().zip([f64::NAN, f64::INFINITY, -1.0, f64::MAX]) {
+        lane.name += EVIL;
+        lane.values[7] = Some(value);
+    }
+    course
+}
+
+/// A text that breaks out wherever it is not escaped, and leaves a trace where it can run.
+const EVIL: &str = "\x1b[2J\x1b]0;x\x07`|<b>*_\u{202e}\r\n# h\n\"'></title></script><script>alert(1)</script><img src=x onerror=alert(2)>";
+
+/// Names and texts made to break a terminal, a ticket or a page.
 pub(super) fn hostile() -> Verdict {
     let mut verdict = hit();
-    let evil = "\x1b[2J\x1b]0;x\x07`|<b>*_\u{202e}\r\n# h\n".to_owned();
+    let evil = EVIL.to_owned();
     verdict.run.command = Some(vec![evil.clone(), String::new()]);
     verdict.run.host = evil.clone();
     verdict.phases.push(phase(&evil, f64::NAN, f64::INFINITY, Some(f64::NAN)));
+    verdict.phases[2].name = evil.clone();
     for hit in verdict.hits.iter_mut().chain(&mut verdict.first) {
         (hit.because, hit.subject.comm, hit.phase) = (evil.clone(), Some(evil.clone()), Some(evil.clone()));
         hit.subject.listener = None;
         hit.verify.push(format!("```{evil}"));
+        hit.remedy.push(evil.clone());
+        hit.fault_line = evil.clone();
     }
     verdict.coverage.events_lost.insert(evil, u64::MAX);
     verdict

@@ -76,7 +76,7 @@ pub(super) fn when(hit: &Hit) -> String {
     words
 }
 
-fn since_start(seconds: f64) -> String {
+pub(super) fn since_start(seconds: f64) -> String {
     if seconds < 0.0 {
         format!("{} before the start", duration(-seconds))
     } else {
@@ -91,7 +91,7 @@ pub(super) fn margin(hit: &Hit) -> Option<String> {
 }
 
 /// The load in words, the user's own measure first.
-fn load_words(load: &Load) -> Option<String> {
+pub(super) fn load_words(load: &Load) -> Option<String> {
     let known = [
         load.virtual_users.map(|users| format!("{} virtual users", decimal(users.round()))),
         load.requests_per_s.map(|rate| format!("{} requests/s", decimal(rate))),
@@ -103,7 +103,12 @@ fn load_words(load: &Load) -> Option<String> {
 
 /// Why, as a sentence.
 pub(super) fn because(hit: &Hit) -> String {
-    let text = hit.because.trim();
+    full_stop(&hit.because)
+}
+
+/// Text that begins and ends as a sentence does.
+pub(super) fn full_stop(text: &str) -> String {
+    let text = text.trim();
     let text = match text.strip_prefix("the ") {
         Some(rest) => format!("The {rest}"),
         None => text.to_owned(),

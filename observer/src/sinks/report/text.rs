@@ -1,23 +1,24 @@
 //! A report for a terminal.
 
 use super::{
-    Style, content,
+    Style, band,
     document::{Block, Column, Table, Tone, printable},
 };
-use crate::core::verdict::Verdict;
 
 const INDENT: &str = "  ";
 const BOLD: &str = "1";
 const DIM: &str = "2";
 
 /// Renders the report for a terminal of the style's width.
-pub(super) fn render(verdict: &Verdict, style: Style) -> String {
+pub(super) fn render(document: Vec<Block>, style: Style) -> String {
     // Wider lines are hard to read, narrower ones cannot hold a table.
     let mut page = Page { color: style.color, width: style.width.clamp(40, 120), out: String::new() };
     let mut before: Option<Block> = None;
-    for block in content::document(verdict, page.width - 2 * INDENT.len()) {
+    for block in document {
         // A table keeps its distance from what is above it, unless that is its heading.
-        if matches!(block, Block::Table(_)) && !matches!(before, Some(Block::Heading(_))) {
+        if matches!(block, Block::Table(_))
+            && !matches!(before, Some(Block::Heading(_) | Block::Subheading(_)))
+        {
             page.out.push('\n');
         }
         page.block(&block);
@@ -43,7 +44,7 @@ impl Page {
                 };
                 self.wrapped(text, "", "", color);
             }
-            Block::Heading(text) => {
+            Block::Heading(text) | Block::Subheading(text) => {
                 self.out.push('\n');
                 self.wrapped(text, "", "", BOLD);
             }
@@ -61,9 +62,9 @@ impl Page {
                     self.line(&format!("{INDENT}{INDENT}{}", printable(line)), "");
                 }
             }
-            Block::Drawing(lines) => {
-                for line in lines {
-                    self.line(&format!("{INDENT}{}", printable(line)), "");
+            Block::Timeline(timeline) => {
+                for line in band::draw(timeline, self.width - 2 * INDENT.len()) {
+                    self.line(&format!("{INDENT}{}", printable(&line)), "");
                 }
             }
             Block::Appendix(..) => {}

@@ -9,6 +9,7 @@ use crate::core::{
     time::rfc3339,
     verdict::{Evidence, Headroom, Hit, HitSubject, HitUsage, Kind, Load, LogEntry, Note, Phase, Spell},
 };
+use crate::sinks::report::timeline::{Course, Lane, Measure};
 
 pub(super) fn descriptors() -> Hit {
     Hit {
@@ -132,6 +133,31 @@ pub(super) fn phase(name: &str, start_s: f64, end_s: f64, connections_per_s: Opt
     let concurrency = connections_per_s.map(|rate| rate / 20.0);
     let load = Load { connections_per_s, concurrency, ..Load::default() };
     Phase { name: name.into(), source: PhaseSource::Auto, start_s, end_s, load }
+}
+
+/// A minute of load, with a gap in which nobody looked.
+pub(super) fn course() -> Course {
+    let load = |at: usize| (at as f64 * 3.0).min(40.0) * 85.3;
+    let values = |of: &dyn Fn(usize) -> f64| (0..32).map(|at| (at != 20).then(|| of(at))).collect();
+    let lane = |name: &str, measure, values| Lane { name: name.into(), measure, values };
+    Course {
+        start_s: -2.0,
+        step_s: 2.0,
+        lanes: vec![
+            lane("connections in the last second", Measure::Number, values(&load)),
+            lane("connections open", Measure::Number, values(&|at| (load(at) / 20.0).round())),
+            lane(
+                "accept_queue_overflow: failures per second",
+                Measure::Number,
+                values(&|at| if at > 3 { 512.5 } else { 0.0 }),
+            ),
+            lane(
+                "accept_queue_overflow: use of the limit",
+                Measure::Share,
+                values(&|at| (at as f64 / 4.0).min(1.0078)),
+            ),
+        ],
+    }
 }
 
 pub(super) fn note(fault_line: &str, why: &str) -> Note {
