@@ -12,6 +12,7 @@ pub mod chain;
 pub mod compare;
 pub mod detect;
 pub mod engine;
+pub mod episode;
 pub mod event;
 pub mod frame;
 pub mod history;
