@@ -29,7 +29,7 @@ pub(super) fn draw(phases: &[Phase], hits: &[Hit], length_s: Option<f64>, width:
 }
 
 /// `|-- idle --|---- ramp_up ----|`.
-fn phase_line(phases: &[Phase], column: impl Fn(f64) -> usize, width: usize) -> String {
+pub(crate) fn phase_line(phases: &[Phase], column: impl Fn(f64) -> usize, width: usize) -> String {
     let mut line = vec!['─'; width];
     for phase in phases {
         let (from, to) = (column(phase.start_s), column(phase.end_s));
@@ -56,7 +56,7 @@ fn phase_line(phases: &[Phase], column: impl Fn(f64) -> usize, width: usize) -> 
 }
 
 /// An arrow at each onset, and below it the number that the hit has in the table.
-fn mark_lines(hits: &[Hit], column: impl Fn(f64) -> usize, width: usize) -> Vec<String> {
+pub(crate) fn mark_lines(hits: &[Hit], column: impl Fn(f64) -> usize, width: usize) -> Vec<String> {
     let mut arrows = vec![' '; width];
     let mut digits = vec![' '; width];
     for (digit, hit) in ('1'..='9').zip(hits.iter().take(MARKS)) {

@@ -4,18 +4,18 @@
 //! and `markdown` only lay it out.
 
 mod about;
-mod band;
+pub(crate) mod band;
 mod content;
-mod document;
+pub(crate) mod document;
 mod json;
 mod markdown;
-mod numbers;
-mod sentence;
+pub(crate) mod numbers;
+pub(crate) mod sentence;
 mod text;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
