@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, in_namespace, number, port_filter};
+use super::{Case, Exposure, Failure, FaultLine, Layer, in_namespace, number, port_filter};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -25,6 +25,10 @@ impl FaultLine for AcceptQueueOverflow {
 
     fn kind(&self) -> Kind {
         Kind::Resource
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Sockets
     }
 
     fn what(&self) -> &'static str {

@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, in_namespace, is_beside_the_load, number};
+use super::{Case, Exposure, Failure, FaultLine, Layer, in_namespace, is_beside_the_load, number};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -27,6 +27,10 @@ impl FaultLine for ConnectionRefused {
 
     fn kind(&self) -> Kind {
         Kind::Symptom
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Network
     }
 
     fn what(&self) -> &'static str {

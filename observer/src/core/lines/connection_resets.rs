@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, in_namespace, number, port_filter};
+use super::{Case, Exposure, Failure, FaultLine, Layer, in_namespace, number, port_filter};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -27,6 +27,10 @@ impl FaultLine for ConnectionResets {
 
     fn kind(&self) -> Kind {
         Kind::Symptom
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Network
     }
 
     fn what(&self) -> &'static str {

@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number};
+use super::{Case, Failure, FaultLine, Layer, in_namespace, number};
 use crate::core::{
     frame::{LogTopic, Resource},
     verdict::{HitSubject, HitUsage, Kind},
@@ -24,6 +24,10 @@ impl FaultLine for ConntrackFull {
 
     fn kind(&self) -> Kind {
         Kind::Resource
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Conntrack
     }
 
     fn what(&self) -> &'static str {

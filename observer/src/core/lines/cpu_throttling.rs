@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, number};
+use super::{Case, Exposure, Failure, FaultLine, Layer, number};
 use crate::core::{
     frame::Resource,
     ledger::{Increment, Ledger},
@@ -25,6 +25,10 @@ impl FaultLine for CpuThrottling {
 
     fn kind(&self) -> Kind {
         Kind::Pressure
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Cpu
     }
 
     fn what(&self) -> &'static str {

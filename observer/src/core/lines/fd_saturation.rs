@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, number};
+use super::{Case, Failure, FaultLine, Layer, number};
 use crate::core::{
     frame::{Resource, Tier},
     ledger::{Increment, Ledger},
@@ -25,6 +25,10 @@ impl FaultLine for FdSaturation {
 
     fn kind(&self) -> Kind {
         Kind::Resource
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Descriptors
     }
 
     fn what(&self) -> &'static str {

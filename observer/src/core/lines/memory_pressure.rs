@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, bytes, number};
+use super::{Case, Failure, FaultLine, Layer, bytes, number};
 use crate::core::{
     frame::Resource,
     verdict::{HitSubject, HitUsage, Kind},
@@ -24,6 +24,10 @@ impl FaultLine for MemoryPressure {
 
     fn kind(&self) -> Kind {
         Kind::Pressure
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Memory
     }
 
     fn what(&self) -> &'static str {

@@ -59,6 +59,8 @@ pub trait FaultLine: Sync {
     fn title(&self) -> &'static str;
     /// Resource, pressure or symptom.
     fn kind(&self) -> Kind;
+    /// The part of the host that gives way.
+    fn layer(&self) -> Layer;
     /// What happens in the kernel, and what the user sees of it.
     fn what(&self) -> &'static str;
     /// What usually leads to it.
@@ -117,6 +119,40 @@ pub trait FaultLine: Sync {
     fn verify(&self, place: &HitSubject) -> Vec<String>;
     /// What to change, given who set the limit where that is known.
     fn remedy(&self, place: &HitSubject, usage: Option<&HitUsage>) -> Vec<String>;
+}
+
+/// The part of the host that gives way, as a person looks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// The queues of listening sockets.
+    Sockets,
+    /// Local ports.
+    Ports,
+    /// Descriptors and open files.
+    Descriptors,
+    /// Connection tracking.
+    Conntrack,
+    /// What connections meet on their way.
+    Network,
+    /// Memory.
+    Memory,
+    /// CPU time.
+    Cpu,
+}
+
+impl Layer {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Ports => "ports",
+            Self::Descriptors => "descriptors",
+            Self::Conntrack => "conntrack",
+            Self::Network => "network",
+            Self::Memory => "memory",
+            Self::Cpu => "CPU",
+        }
+    }
 }
 
 /// What failures are measured against: what could have failed.

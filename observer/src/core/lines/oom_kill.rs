@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, bytes, number};
+use super::{Case, Failure, FaultLine, Layer, bytes, number};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::{LogTopic, Resource},
@@ -30,6 +30,10 @@ impl FaultLine for OomKill {
 
     fn kind(&self) -> Kind {
         Kind::Resource
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Memory
     }
 
     fn what(&self) -> &'static str {

@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Exposure, Failure, FaultLine, in_namespace, number};
+use super::{Case, Exposure, Failure, FaultLine, Layer, in_namespace, number};
 use crate::core::{
     chain::{Edge, Mechanism},
     frame::Resource,
@@ -30,6 +30,10 @@ impl FaultLine for PacketLoss {
 
     fn kind(&self) -> Kind {
         Kind::Symptom
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Network
     }
 
     fn what(&self) -> &'static str {

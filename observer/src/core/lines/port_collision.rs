@@ -4,7 +4,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number};
+use super::{Case, Failure, FaultLine, Layer, in_namespace, number};
 use crate::core::{
     frame::Resource,
     verdict::{HitSubject, HitUsage, Kind},
@@ -24,6 +24,10 @@ impl FaultLine for PortCollision {
     /// Programs that look for a free port meet it as a matter of course: first only if nothing else was.
     fn kind(&self) -> Kind {
         Kind::Symptom
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Ports
     }
 
     fn what(&self) -> &'static str {

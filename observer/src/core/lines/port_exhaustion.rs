@@ -6,7 +6,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number};
+use super::{Case, Failure, FaultLine, Layer, in_namespace, number};
 use crate::core::{
     frame::Resource,
     subject::Subject,
@@ -26,6 +26,10 @@ impl FaultLine for PortExhaustion {
 
     fn kind(&self) -> Kind {
         Kind::Resource
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Ports
     }
 
     fn what(&self) -> &'static str {

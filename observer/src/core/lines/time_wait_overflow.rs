@@ -5,7 +5,7 @@
 
 use observer_common::Signal;
 
-use super::{Case, Failure, FaultLine, in_namespace, number};
+use super::{Case, Failure, FaultLine, Layer, in_namespace, number};
 use crate::core::{
     frame::{LogTopic, Resource},
     verdict::{HitSubject, HitUsage, Kind},
@@ -25,6 +25,10 @@ impl FaultLine for TimeWaitOverflow {
     /// Nobody is refused anything: first only if nothing else was hit.
     fn kind(&self) -> Kind {
         Kind::Symptom
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Ports
     }
 
     fn what(&self) -> &'static str {

@@ -22,7 +22,7 @@ pub(super) fn draw(timeline: &Timeline, width: usize) -> Vec<String> {
 }
 
 /// `|-- idle --|---- ramp_up ----|`.
-fn phase_line(phases: &[Span], column: impl Fn(f64) -> usize, width: usize) -> String {
+pub(crate) fn phase_line(phases: &[Span], column: impl Fn(f64) -> usize, width: usize) -> String {
     let mut line = vec!['─'; width];
     for phase in phases {
         let (from, to) = (column(phase.start_s), column(phase.end_s));
@@ -49,7 +49,7 @@ fn phase_line(phases: &[Span], column: impl Fn(f64) -> usize, width: usize) -> S
 }
 
 /// An arrow at each onset, and below it the number that the hit has in the table.
-fn mark_lines(onsets: &[Onset], column: impl Fn(f64) -> usize, width: usize) -> Vec<String> {
+pub(crate) fn mark_lines(onsets: &[Onset], column: impl Fn(f64) -> usize, width: usize) -> Vec<String> {
     let mut arrows = vec![' '; width];
     let mut digits = vec![' '; width];
     for onset in onsets.iter().take_while(|onset| onset.number <= MARKS) {

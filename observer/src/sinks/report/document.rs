@@ -81,7 +81,7 @@ impl Table {
 
 /// Text that others chose (names of processes, arguments), fit to be printed: a control character
 /// would move the cursor or end a line.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| match letter {
             '\n' | '\r' | '\t' => ' ',

@@ -5,22 +5,22 @@
 //! `numbers`; `text`, `markdown` and `html` only lay it out.
 
 mod about;
-mod band;
+pub(crate) mod band;
 mod comparison;
 mod content;
-mod document;
+pub(crate) mod document;
 mod html;
 mod json;
 mod lanes;
 mod markdown;
-mod numbers;
-mod sentence;
+pub(crate) mod numbers;
+pub(crate) mod sentence;
 mod text;
-mod timeline;
+pub(crate) mod timeline;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

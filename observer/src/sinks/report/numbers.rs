@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// `1234567` as `1,234,567`.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -14,7 +14,7 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A rate or an average: three digits that count, at least.
-pub(super) fn decimal(value: f64) -> String {
+pub(crate) fn decimal(value: f64) -> String {
     let size = value.abs();
     let sign = if value < 0.0 { "-" } else { "" };
     if !value.is_finite() {
@@ -30,7 +30,7 @@ pub(super) fn decimal(value: f64) -> String {
 }
 
 /// A share as a percentage. Nothing but 0 reads as 0, and nothing below the limit as 100.
-pub(super) fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
     if !percent.is_finite() {
         "?".to_owned()
@@ -47,7 +47,7 @@ pub(super) fn percent(ratio: f64) -> String {
 }
 
 /// A length of time: `340 ms`, `12.3 s`, `4 min 5 s`, `2 h 10 min`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let size = seconds.abs();
     let sign = if seconds < 0.0 { "-" } else { "" };
     if !seconds.is_finite() {
@@ -74,12 +74,12 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// An instant of the run to the millisecond, as the verdict's JSON counts: seconds since the start.
-pub(super) fn instant(seconds: f64) -> String {
+pub(crate) fn instant(seconds: f64) -> String {
     if seconds.is_finite() { format!("{seconds:.3} s") } else { "?".to_owned() }
 }
 
 /// An amount of memory.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let size = bytes as f64;
     match bytes {
         0..1_000 => format!("{bytes} bytes"),
@@ -90,7 +90,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `3 frames`, `1 frame`.
-pub(super) fn plural(number: usize, one: &str, many: &str) -> String {
+pub(crate) fn plural(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(number as u64), if number == 1 { one } else { many })
 }
 

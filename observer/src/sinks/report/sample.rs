@@ -20,7 +20,7 @@ use crate::core::{
 pub(super) const STARTED_NS: u64 = 1_772_366_400_000_000_000;
 
 /// Descriptors ran out, and the accept queue with them; something else broke next door.
-pub(super) fn hit() -> Verdict {
+pub(crate) fn hit() -> Verdict {
     let descriptors = descriptors();
     let mut overflow = overflow();
     overflow.explained_by = Some("fd_saturation".into());
@@ -51,7 +51,7 @@ pub(super) fn hit() -> Verdict {
 }
 
 /// Two that cannot be told apart, on counters, after a start that was not clean.
-pub(super) fn tie() -> Verdict {
+pub(crate) fn tie() -> Verdict {
     let mut overflow = overflow();
     (overflow.onset_lo_s, overflow.onset_hi_s) = (4.98, 5.08);
     overflow.evidence.iter_mut().for_each(|it| (it.first_s, it.last_s) = (None, None));
@@ -89,7 +89,7 @@ pub(super) fn tie() -> Verdict {
 }
 
 /// Nothing broke.
-pub(super) fn clear() -> Verdict {
+pub(crate) fn clear() -> Verdict {
     let coverage = |(at, signal): (usize, &Signal)| SignalCoverage {
         signal: *signal,
         tier: [Tier::Trampoline, Tier::Tracepoint, Tier::Trampoline][at % 3],
@@ -173,7 +173,7 @@ pub(super) fn clear() -> Verdict {
 }
 
 /// Too little could be seen.
-pub(super) fn inconclusive() -> Verdict {
+pub(crate) fn inconclusive() -> Verdict {
     let mut verdict = clear();
     verdict.outcome = Outcome::Inconclusive;
     verdict.run.command = None;
@@ -252,7 +252,7 @@ pub(super) fn hostile_course() -> Course {
 const EVIL: &str = "\x1b[2J\x1b]0;x\x07`|<b>*_\u{202e}\r\n# h\n\"'></title></script><script>alert(1)</script><img src=x onerror=alert(2)>";
 
 /// Names and texts made to break a terminal, a ticket or a page.
-pub(super) fn hostile() -> Verdict {
+pub(crate) fn hostile() -> Verdict {
     let mut verdict = hit();
     let evil = EVIL.to_owned();
     verdict.run.command = Some(vec![evil.clone(), String::new()]);

@@ -12,7 +12,7 @@ use crate::core::{
 const EXACT_S: f64 = 0.001;
 
 /// What broke first, when and under how much load.
-pub(super) fn broke_first(verdict: &Verdict) -> String {
+pub(crate) fn broke_first(verdict: &Verdict) -> String {
     let Some(first) = &verdict.first else {
         return "Something broke, but what broke first cannot be told.".to_owned();
     };
@@ -22,7 +22,7 @@ pub(super) fn broke_first(verdict: &Verdict) -> String {
 }
 
 /// That nothing broke, and what came closest.
-pub(super) fn nothing_broke(verdict: &Verdict) -> String {
+pub(crate) fn nothing_broke(verdict: &Verdict) -> String {
     let load = peak_load(verdict).map_or(String::new(), |load| format!(" at up to {load}"));
     match verdict.headroom.first() {
         Some(closest) => format!("Nothing broke{load}: closest was {}.", use_of(closest)),
@@ -31,7 +31,7 @@ pub(super) fn nothing_broke(verdict: &Verdict) -> String {
 }
 
 /// That one cannot tell.
-pub(super) fn inconclusive(verdict: &Verdict) -> String {
+pub(crate) fn inconclusive(verdict: &Verdict) -> String {
     let names = unique(verdict.not_measurable.iter().map(|note| note.fault_line.as_str()));
     if names.is_empty() {
         return "Inconclusive: nothing was seen to break, but too little could be seen to be sure."
@@ -41,7 +41,7 @@ pub(super) fn inconclusive(verdict: &Verdict) -> String {
 }
 
 /// What came closest to its limit: `the accept queue of 0.0.0.0:8080 at 61 % (78 of 128)`.
-fn use_of(headroom: &Headroom) -> String {
+pub(crate) fn use_of(headroom: &Headroom) -> String {
     let Headroom { resource, subject, peak_used, limit, ratio, .. } = headroom;
     let (used, limit) = (amount(resource, *peak_used), self::limit(resource, *limit));
     format!("the {} of {} at {} ({used} of {limit})", words(resource), place(subject), percent(*ratio))
@@ -62,7 +62,7 @@ fn peak_load(verdict: &Verdict) -> Option<String> {
 }
 
 /// `4.2 s after the start (± 50 ms), in ramp_up, at 3,412 connections/s`.
-pub(super) fn when(hit: &Hit) -> String {
+pub(crate) fn when(hit: &Hit) -> String {
     let mut words = since_start(hit.onset_s);
     if let Some(margin) = margin(hit) {
         words += &format!(" (± {margin})");
@@ -85,13 +85,13 @@ pub(super) fn since_start(seconds: f64) -> String {
 }
 
 /// How far the onset may be off; `None` where it is exact.
-pub(super) fn margin(hit: &Hit) -> Option<String> {
+pub(crate) fn margin(hit: &Hit) -> Option<String> {
     let off = (hit.onset_s - hit.onset_lo_s).max(hit.onset_hi_s - hit.onset_s);
     (off >= EXACT_S).then(|| duration(off))
 }
 
 /// The load in words, the user's own measure first.
-pub(super) fn load_words(load: &Load) -> Option<String> {
+pub(crate) fn load_words(load: &Load) -> Option<String> {
     let known = [
         load.virtual_users.map(|users| format!("{} virtual users", decimal(users.round()))),
         load.requests_per_s.map(|rate| format!("{} requests/s", decimal(rate))),
@@ -102,7 +102,7 @@ pub(super) fn load_words(load: &Load) -> Option<String> {
 }
 
 /// Why, as a sentence.
-pub(super) fn because(hit: &Hit) -> String {
+pub(crate) fn because(hit: &Hit) -> String {
     full_stop(&hit.because)
 }
 
@@ -117,7 +117,7 @@ pub(super) fn full_stop(text: &str) -> String {
 }
 
 /// Where, in as few words as name it.
-pub(super) fn place(subject: &HitSubject) -> String {
+pub(crate) fn place(subject: &HitSubject) -> String {
     let HitSubject { listener, destination, source, netns, cgroup, container, pid, comm, device } = subject;
     if let Some(listener) = listener {
         return listener.to_string();
@@ -144,23 +144,23 @@ pub(super) fn place(subject: &HitSubject) -> String {
 }
 
 /// So much of a resource.
-pub(super) fn amount(resource: &str, used: u64) -> String {
+pub(crate) fn amount(resource: &str, used: u64) -> String {
     if resource == Resource::Memory.name() { bytes(used) } else { count(used) }
 }
 
 /// A limit; some are so high that they say only that there is none.
-pub(super) fn limit(resource: &str, limit: u64) -> String {
+pub(crate) fn limit(resource: &str, limit: u64) -> String {
     const NONE: u64 = 1 << 62;
     if limit >= NONE { "no limit".to_owned() } else { amount(resource, limit) }
 }
 
 /// A line of the kernel's log.
-pub(super) fn log(entry: &LogEntry) -> String {
+pub(crate) fn log(entry: &LogEntry) -> String {
     format!("The kernel's log at {}: {}", instant(entry.at_s), entry.text)
 }
 
 /// The kernel's reasons, the most frequent first: `TCP_ABORT_ON_CLOSE 40, TCP_STATE 2`.
-pub(super) fn reasons(reasons: &BTreeMap<String, u64>) -> String {
+pub(crate) fn reasons(reasons: &BTreeMap<String, u64>) -> String {
     let mut sorted: Vec<_> = reasons.iter().collect();
     sorted.sort_by_key(|(name, times)| (Reverse(**times), name.as_str()));
     let words: Vec<String> =
@@ -169,7 +169,7 @@ pub(super) fn reasons(reasons: &BTreeMap<String, u64>) -> String {
 }
 
 /// Everything known about where, for the one hit that matters most.
-pub(super) fn place_in_full(subject: &HitSubject) -> String {
+pub(crate) fn place_in_full(subject: &HitSubject) -> String {
     let HitSubject { listener, destination, netns, cgroup, container, pid, comm, .. } = subject;
     let place = place(subject);
     let mut more = Vec::new();
@@ -186,7 +186,7 @@ pub(super) fn place_in_full(subject: &HitSubject) -> String {
 }
 
 /// What ran out, of how much, and who set that.
-pub(super) fn usage(usage: &HitUsage) -> String {
+pub(crate) fn usage(usage: &HitUsage) -> String {
     let HitUsage { resource, used, limit, peak_ratio, limit_set_by } = usage;
     let of = limit.map_or(String::new(), |limit| format!(" of {}", self::limit(resource, limit)));
     let ratio = peak_ratio.map_or(String::new(), |ratio| format!(" ({})", percent(ratio)));
@@ -198,7 +198,7 @@ pub(super) fn usage(usage: &HitUsage) -> String {
 }
 
 /// When it was active.
-pub(super) fn spells(spells: &[Spell]) -> Option<String> {
+pub(crate) fn spells(spells: &[Spell]) -> Option<String> {
     let each: Vec<String> = spells
         .iter()
         .map(|spell| {
@@ -210,31 +210,31 @@ pub(super) fn spells(spells: &[Spell]) -> Option<String> {
 }
 
 /// One hit in one line, for those that are not the first.
-pub(super) fn also(hit: &Hit) -> String {
+pub(crate) fn also(hit: &Hit) -> String {
     let cause = hit.explained_by.as_ref().map_or(String::new(), |cause| format!(" [caused by {cause}]"));
     format!("{} at {}, {}{cause}: {}", hit.fault_line, place(&hit.subject), when(hit), because(hit))
 }
 
 /// Where to read how to verify and remedy hits that have no section of their own.
-pub(super) fn more_on<'a>(hits: impl Iterator<Item = &'a Hit>) -> Option<String> {
+pub(crate) fn more_on<'a>(hits: impl Iterator<Item = &'a Hit>) -> Option<String> {
     let names = unique(hits.map(|hit| hit.fault_line.as_str()));
     (!names.is_empty())
         .then(|| format!("How to verify and remedy: observer explain {}", names.join(", observer explain ")))
 }
 
 /// A causal link.
-pub(super) fn link(link: &Link) -> String {
+pub(crate) fn link(link: &Link) -> String {
     let Link { cause, effect, lag_s, mechanism } = link;
     format!("{cause} -> {effect}, {} later: {}", duration(*lag_s), mechanism.trim())
 }
 
 /// The name of a resource in words.
-pub(super) fn words(name: &str) -> String {
+pub(crate) fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
 /// `a`, `a and b`, `a, b and c`.
-pub(super) fn listing(names: &[&str]) -> String {
+pub(crate) fn listing(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [only] => (*only).to_owned(),
@@ -243,7 +243,7 @@ pub(super) fn listing(names: &[&str]) -> String {
 }
 
 /// The first few of many.
-pub(super) fn some_of(names: &[&str]) -> String {
+pub(crate) fn some_of(names: &[&str]) -> String {
     const SHOWN: usize = 3;
     match names.get(..SHOWN).filter(|_| names.len() > SHOWN + 1) {
         Some(shown) => format!("{} and {} more", shown.join(", "), names.len() - SHOWN),
@@ -252,7 +252,7 @@ pub(super) fn some_of(names: &[&str]) -> String {
 }
 
 /// In order, each once.
-pub(super) fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = Vec::new();
     for name in names {
         if !seen.contains(&name) {

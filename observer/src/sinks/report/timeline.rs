@@ -64,7 +64,7 @@ impl Course {
 
 /// A named interval.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// Its name, as it came.
     pub(super) name: String,
     /// Its beginning.
@@ -75,7 +75,7 @@ pub(super) struct Span {
 
 /// The onset of a hit.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Onset {
+pub(crate) struct Onset {
     /// The number that the hit has in the table.
     pub(super) number: usize,
     /// What was hit.
@@ -91,10 +91,7 @@ pub(super) struct Onset {
 impl Timeline {
     /// The timeline of a run; none where there is no time to draw, or nothing in it.
     pub(super) fn of(verdict: &Verdict, course: Option<Course>) -> Option<Self> {
-        let phases: Vec<Span> =
-            verdict.phases.iter().filter_map(|it| span(&it.name, it.start_s, it.end_s)).collect();
-        let onsets: Vec<Onset> =
-            (1..).zip(&verdict.hits).filter_map(|(number, hit)| onset(number, hit)).collect();
+        let (phases, onsets) = (spans(verdict), onsets(verdict));
         let length_s = about::length_of(&verdict.run);
         let course_end_s = course.as_ref().map(|it| it.start_of(it.steps()));
         let ends = phases
@@ -114,6 +111,16 @@ impl Timeline {
     pub(super) fn share(&self, at_s: f64) -> f64 {
         ((at_s - self.start_s) / (self.end_s - self.start_s)).clamp(0.0, 1.0)
     }
+}
+
+/// The phases of a run, as far as they can be drawn.
+pub(crate) fn spans(verdict: &Verdict) -> Vec<Span> {
+    verdict.phases.iter().filter_map(|it| span(&it.name, it.start_s, it.end_s)).collect()
+}
+
+/// Its onsets, as far as they can be drawn.
+pub(crate) fn onsets(verdict: &Verdict) -> Vec<Onset> {
+    (1..).zip(&verdict.hits).filter_map(|(number, hit)| onset(number, hit)).collect()
 }
 
 fn span(name: &str, start_s: f64, end_s: f64) -> Option<Span> {

@@ -1,0 +1,6 @@
+//! The dashboard without a terminal: keys and feeds in, requests and pictures out.
+
+mod feeds;
+mod keys;
+mod pictures;
+mod scenes;

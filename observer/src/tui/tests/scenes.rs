@@ -1,0 +1,105 @@
+//! Dashboards to look at and to test with, made of golden recordings.
+
+use std::{path::Path, sync::Arc};
+
+use ratatui::{Terminal, backend::TestBackend};
+
+use crate::{
+    core::{engine::Engine, event::Event, history::History, snapshot::Snapshot, verdict::Verdict},
+    recording::Reader,
+    tui::{
+        feed::{Anew, Feed, Player, Scene},
+        model::{Input, Mode, Model, Options},
+        panels,
+    },
+};
+
+/// A scene comes with every so many frames.
+const FRAMES: u64 = 3;
+
+/// A dashboard that has seen nothing yet.
+pub(super) fn empty(mode: Mode, size: (u16, u16)) -> Model {
+    let mut model = Model::new(Options { title: ":8080".into(), monochrome: true, mode });
+    model.update(Input::Resize(size.0, size.1));
+    model
+}
+
+/// A golden recording as `live` saw it, up to this many frames.
+pub(super) fn live(name: &str, frames: usize, size: (u16, u16)) -> Model {
+    let mut model = empty(Mode::Live, size);
+    for feed in feeds(name, frames).0 {
+        model.update(Input::Feed(feed));
+    }
+    model
+}
+
+/// A golden recording in the player, after this many frames.
+pub(super) fn replay(name: &str, frames: usize, size: (u16, u16)) -> Model {
+    let mut model = empty(Mode::Replay, size);
+    let (feeds, (from_ns, to_ns), whole) = feeds(name, frames);
+    let (mut history, mut events, mut last) = (History::default(), Vec::new(), None);
+    for feed in feeds {
+        let Feed::Scene(mut scene) = feed else { continue };
+        history.enter(&scene.snapshot);
+        events.append(&mut scene.events);
+        last = Some(scene);
+    }
+    let mut scene = last.unwrap();
+    scene.events = events;
+    scene.player = Some(Player { from_ns, to_ns, speed: 1.0, playing: false, same_verdict: Some(false) });
+    let episodes = vec![Arc::new(whole)];
+    let anew = Anew { history, scene: *scene, episodes, in_episode: true };
+    model.update(Input::Feed(Feed::Anew(Box::new(anew))));
+    model
+}
+
+/// What a caller would tell of a golden recording, when it begins and ends, and the verdict on all of it.
+pub(super) fn feeds(name: &str, frames: usize) -> (Vec<Feed>, (u64, u64), Verdict) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let reader = Reader::open(&golden.join(name).join("run.observer")).unwrap();
+    let mut engine = Engine::new(reader.header().clone());
+    let (mut feeds, mut events, mut span) = (Vec::new(), Vec::new(), None);
+    for (at, frame) in reader.frames().enumerate() {
+        let frame = frame.unwrap();
+        let update = engine.step(&frame);
+        let (from_ns, _) = span.unwrap_or((frame.mono_ns, 0));
+        span = Some((from_ns, frame.mono_ns));
+        if at > frames {
+            continue;
+        }
+        events.extend(Event::of(&frame, &update, &engine));
+        if frame.seq % FRAMES == 0 || !update.onsets.is_empty() || at == frames {
+            feeds.push(Feed::Scene(Box::new(Scene {
+                snapshot: Snapshot::of(&engine),
+                verdict: Arc::new(engine.verdict(None)),
+                events: std::mem::take(&mut events),
+                player: None,
+            })));
+        }
+    }
+    (feeds, span.unwrap(), engine.verdict(None))
+}
+
+/// What is on the screen.
+pub(super) fn picture(model: &Model) -> String {
+    let (columns, rows) = model.size;
+    let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+    terminal.draw(|frame| panels::draw(frame, model)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut text = String::new();
+    for row in 0..rows {
+        let mut line = String::new();
+        let mut hidden = 0_usize;
+        for column in 0..columns {
+            let symbol = buffer[(column, row)].symbol();
+            // A wide letter covers the cell after it.
+            if hidden == 0 {
+                line += symbol;
+            }
+            hidden = hidden.max(crate::tui::text::columns(symbol)).saturating_sub(1);
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
