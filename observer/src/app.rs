@@ -5,11 +5,14 @@ mod command;
 mod doctor;
 mod explain;
 mod export;
+mod live;
 mod mark;
 mod observation;
 mod output;
+mod replay;
 mod report;
 mod run;
+mod session;
 mod signals;
 mod wait;
 
@@ -23,8 +26,11 @@ use crate::cli::{Action, Cli};
 
 /// Runs what the command line asked for and gives the exit status.
 pub fn main(cli: Cli) -> ExitCode {
-    let outcome = match cli.action {
+    let action = cli.action.unwrap_or(Action::Live(cli.live));
+    let outcome = match action {
+        Action::Live(args) => live::live(args),
         Action::Run(args) => return run::run(args),
+        Action::Replay(args) => replay::replay(&args),
         Action::Report(args) => report::report(&args),
         Action::Export(args) => export::export(&args),
         Action::Doctor(args) => doctor::doctor(&args),

@@ -14,20 +14,27 @@ pub const OWN_FAILURE: u8 = 125;
 /// Exit status of the other commands for bad usage.
 const BAD_USAGE: u8 = 2;
 
-/// Says which fault line of the host broke first while a load test runs.
+/// Says which fault line of the host broke first while a load test runs. Without a command: `live`.
 #[derive(Debug, Parser)]
-#[command(version, about, subcommand_required = true, arg_required_else_help = true)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; `None` is `live`.
     #[command(subcommand)]
-    pub action: Action,
+    pub action: Option<Action>,
+    /// The options of `live`, where no command is named.
+    #[command(flatten)]
+    pub live: LiveArgs,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
+    /// Show the dashboard: what is about to break and what broke first (also without a command)
+    Live(LiveArgs),
     /// Observe while COMMAND runs (or --for a while, or until Ctrl-C), then print the verdict
     Run(RunArgs),
+    /// Show the dashboard over a recording, at any instant of it
+    Replay(ReplayArgs),
     /// Judge a recording and print its verdict, or compare it with the run before (--against)
     Report(ReportArgs),
     /// Write the frames and events of a recording as rows, for jq, pandas, DuckDB or a spreadsheet
@@ -38,6 +45,37 @@ pub enum Action {
     Explain(ExplainArgs),
     /// Tell a running observer that a phase of the test begins
     Mark(MarkArgs),
+}
+
+/// `observer live`.
+#[derive(Debug, Args)]
+pub struct LiveArgs {
+    /// What is under test: `:PORT`, `pid:N`, `cgroup:PATH` or `container:ID` (repeatable). Without it,
+    /// whatever carries load
+    #[arg(long, value_name = "TARGET", value_parser = parse_target)]
+    pub target: Vec<Target>,
+    /// A fault line to leave out (repeatable)
+    #[arg(long, value_name = "FAULT_LINE", value_parser = parse_fault_line)]
+    pub ignore: Vec<String>,
+    /// Keep everything that was seen, for `observer report`, `replay` and SQL
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Also arm hooks that cost every system call of the host
+    #[arg(long)]
+    pub precise: bool,
+    /// No colours; NO_COLOR in the environment says the same
+    #[arg(long)]
+    pub monochrome: bool,
+}
+
+/// `observer replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// No colours; NO_COLOR in the environment says the same
+    #[arg(long)]
+    pub monochrome: bool,
 }
 
 /// `observer run`.

@@ -254,7 +254,7 @@ pub(super) fn kernel_release() -> String {
 }
 
 /// What observing cost so far; the command's own use is not in it.
-fn own_cost() -> Option<OwnCost> {
+pub(super) fn own_cost() -> Option<OwnCost> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let cpu_us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     Some(OwnCost {

@@ -189,6 +189,11 @@ impl Engine {
         afterthought || LINES[line].outlasts_load()
     }
 
+    /// Whether a run has begun; before that is the pre-roll.
+    pub fn is_started(&self) -> bool {
+        self.times.start_ns.is_some()
+    }
+
     /// The verdict on everything seen so far.
     pub fn verdict(&self, cost: Option<OwnCost>) -> Verdict {
         assemble::verdict(self, cost)

@@ -1,0 +1,191 @@
+//! `observer live`: the dashboard over an observation that goes on in a thread of its own, so that a slow
+//! terminal never delays a look.
+
+use std::{
+    io::{self, IsTerminal as _},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::{
+    clock::mono_ns,
+    observation::{Observation, Subject},
+    output::Output,
+    say,
+    session::Session,
+    signals::{self, Received},
+    wait::{Wait, Woken},
+};
+use crate::{
+    cli::LiveArgs,
+    core::{
+        frame::{Mark, PhaseSource},
+        verdict::Verdict,
+    },
+    kernel::Options,
+    recording::Recorded,
+    sinks::report::{Format, render},
+    tui::{
+        self,
+        feed::{Feed, Request},
+    },
+};
+
+/// How an observation ended.
+type Ended = Result<(Verdict, Option<Recorded>)>;
+
+pub(super) fn live(args: LiveArgs) -> Result<()> {
+    ensure!(
+        io::stdin().is_terminal() && io::stdout().is_terminal(),
+        "the dashboard needs a terminal: use `observer run --for 60s` where there is none"
+    );
+    let options = tui::Options { title: title(&args), monochrome: args.monochrome, mode: tui::Mode::Live };
+    let signals = signals::catch()?;
+    let (feed, feeds) = channel();
+    let (requests, asked) = unbounded_channel();
+    let (ready, is_ready) = channel();
+    let observation = thread::Builder::new()
+        .name("observation".into())
+        .spawn(move || observe(args, &ready, feed, asked, signals))
+        .context("cannot start the thread that observes")?;
+    // Whatever cannot be begun is told before the terminal is taken.
+    let shown = match is_ready.recv() {
+        Ok(()) => show(feeds, move |request| drop(requests.send(request)), options),
+        Err(_) => Ok(()),
+    };
+    let (verdict, recorded) =
+        observation.join().map_err(|_| anyhow!("the thread that observes panicked"))??;
+    shown?;
+    if let Some(complaint) = recorded.and_then(|recorded| recorded.complaint()) {
+        say(format_args!("{complaint}"));
+    }
+    let mut output = Output::Stdout;
+    let text = render(&verdict, Format::Text, output.style());
+    output.write(&text)
+}
+
+/// Draws until the user has seen enough; ends the observation by dropping `requests`.
+pub(super) fn show(feeds: Receiver<Feed>, requests: impl Fn(Request), options: tui::Options) -> Result<()> {
+    let words = tui::run(feeds, requests, options).context("the dashboard ended")?;
+    if let Some(words) = words {
+        say(format_args!("{words}"));
+    }
+    Ok(())
+}
+
+fn title(args: &LiveArgs) -> String {
+    let targets: Vec<String> = args.target.iter().map(ToString::to_string).collect();
+    if targets.is_empty() { "this host".to_owned() } else { targets.join(", ") }
+}
+
+fn observe(
+    args: LiveArgs,
+    ready: &Sender<()>,
+    feed: Sender<Feed>,
+    asked: UnboundedReceiver<Request>,
+    signals: UnboundedReceiver<Received>,
+) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let subject =
+            Subject { command: Vec::new(), targets: args.target, ignore: args.ignore, plan: Vec::new() };
+        let options = Options { precise: args.precise };
+        let observation = Observation::begin(subject, options, args.record.as_deref())?;
+        let wait = Wait::new(&observation)?;
+        let notices = [
+            observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
+            observation.nameless().map(str::to_owned),
+        ];
+        let _ = ready.send(());
+        for notice in notices.into_iter().flatten() {
+            let _ = feed.send(Feed::Notice(notice));
+        }
+        let recorded_to = args.record.map(|path| path.display().to_string());
+        Ok(Watch { session: Session::new(observation), feed, recorded_to }
+            .until_asked(wait, asked, signals)
+            .await)
+    })
+}
+
+/// An observation that someone looks at.
+struct Watch {
+    session: Session,
+    feed: Sender<Feed>,
+    recorded_to: Option<String>,
+}
+
+impl Watch {
+    async fn until_asked(
+        mut self,
+        mut wait: Wait,
+        mut asked: UnboundedReceiver<Request>,
+        mut signals: UnboundedReceiver<Received>,
+    ) -> (Verdict, Option<Recorded>) {
+        loop {
+            tokio::select! {
+                biased;
+                request = asked.recv() => match request {
+                    None | Some(Request::Quit) => break,
+                    Some(request) => self.obey(request),
+                },
+                Some(received) = signals.recv() => {
+                    if ends(received.signal) {
+                        self.tell(Some(Feed::Over(Some(format!("ended by {}", received.signal)))));
+                        break;
+                    }
+                }
+                woken = wait.next() => {
+                    let failed = matches!(woken, Woken::Failure);
+                    let mark = woken.into_mark(mono_ns());
+                    let seen = self.session.tick(mark.into_iter().collect());
+                    self.tell(seen);
+                    if failed {
+                        Wait::after_failure().await;
+                    }
+                }
+            }
+        }
+        self.session.finish()
+    }
+
+    fn obey(&mut self, request: Request) {
+        let seen = match request {
+            Request::Mark(name) => {
+                let mark = Mark::Phase { at_ns: mono_ns(), name, source: PhaseSource::Mark };
+                self.session.tick(vec![mark])
+            }
+            Request::BeginEpisode => Some(self.session.begin(Vec::new())),
+            Request::EndEpisode => self.session.end_episode(),
+            Request::Save(_) => Some(Feed::Notice(match &self.recorded_to {
+                Some(path) => format!("everything is being recorded to {path}"),
+                None => "nothing is kept: start with --record FILE".to_owned(),
+            })),
+            // A recording's, which this is not; and the end, which is dealt with above.
+            Request::Play(_)
+            | Request::Speed(_)
+            | Request::Step(_)
+            | Request::Seek { .. }
+            | Request::Skip { .. }
+            | Request::Quit => None,
+        };
+        self.tell(seen);
+    }
+
+    /// Nobody may be looking any more: then the request to end is on its way.
+    fn tell(&self, feed: Option<Feed>) {
+        if let Some(feed) = feed {
+            let _ = self.feed.send(feed);
+        }
+    }
+}
+
+fn ends(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
+}

@@ -1,0 +1,174 @@
+//! What `live` and `serve` watch: an observation with one episode after the other, and the scenes it makes for
+//! whoever looks on.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    clock::mono_ns,
+    observation::{Observation, own_cost},
+};
+use crate::{
+    core::{
+        episode::{Boundary, Episodes},
+        event::{Event, What},
+        frame::Mark,
+        history::History,
+        snapshot::Snapshot,
+        verdict::Verdict,
+    },
+    recording::Recorded,
+    tui::feed::{Anew, Feed, Scene},
+};
+
+/// How often a scene is made, when nothing happens that has to be seen at once.
+const SCENE_NS: u64 = 240_000_000;
+/// How often the verdict is made anew, when nothing was hit.
+const VERDICT_NS: u64 = 960_000_000;
+/// What is watched before the first episode.
+const PRE_ROLL_NS: u64 = 2_000_000_000;
+/// As many events are kept for who comes later.
+const LOG: usize = 1_000;
+/// As many episodes are remembered.
+const REMEMBERED: usize = 50;
+
+/// An observation in episodes.
+pub(super) struct Session {
+    observation: Observation,
+    episodes: Episodes,
+    over: Vec<Arc<Verdict>>,
+    verdict: Arc<Verdict>,
+    history: History,
+    log: VecDeque<Event>,
+    fresh: Vec<Event>,
+    began_ns: u64,
+    verdict_ns: u64,
+    scene_ns: u64,
+    started: bool,
+}
+
+impl Session {
+    /// A session that begins now, with the pre-roll.
+    pub(super) fn new(observation: Observation) -> Self {
+        let verdict = Arc::new(observation.engine().verdict(None));
+        Self {
+            observation,
+            episodes: Episodes::default(),
+            over: Vec::new(),
+            verdict,
+            history: History::default(),
+            log: VecDeque::new(),
+            fresh: Vec::new(),
+            began_ns: mono_ns(),
+            verdict_ns: 0,
+            scene_ns: 0,
+            started: false,
+        }
+    }
+
+    /// Looks, and tells what is to be seen of it.
+    pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Option<Feed> {
+        let now_ns = mono_ns();
+        if !self.started && now_ns.saturating_sub(self.began_ns) >= PRE_ROLL_NS {
+            return Some(self.begin(marks));
+        }
+        let hit = self.look(marks);
+        if !hit && now_ns.saturating_sub(self.scene_ns) < SCENE_NS {
+            return None;
+        }
+        if hit || now_ns.saturating_sub(self.verdict_ns) >= VERDICT_NS {
+            self.judge(now_ns);
+        }
+        let scene = self.scene(now_ns);
+        match self.started.then(|| self.episodes.observe(now_ns, &scene.snapshot.load)).flatten() {
+            None => Some(Feed::Scene(Box::new(scene))),
+            Some(Boundary::Begins) => Some(self.begin(Vec::new())),
+            Some(Boundary::Ended { at_ns }) => Some(self.close(at_ns)),
+        }
+    }
+
+    /// An episode begins.
+    pub(super) fn begin(&mut self, mut marks: Vec<Mark>) -> Feed {
+        // The last look before it, so that what follows is the episode's.
+        self.look(Vec::new());
+        self.remember();
+        let at_ns = mono_ns();
+        marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
+        self.started = true;
+        self.episodes.begin();
+        self.history = History::default();
+        self.look(marks);
+        self.judge(at_ns);
+        self.anew(at_ns)
+    }
+
+    /// The episode ends, when one is under way.
+    pub(super) fn end_episode(&mut self) -> Option<Feed> {
+        self.episodes.is_under_way().then(|| {
+            self.episodes.end();
+            self.close(mono_ns())
+        })
+    }
+
+    fn close(&mut self, at_ns: u64) -> Feed {
+        self.look(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
+        let now_ns = mono_ns();
+        self.judge(now_ns);
+        self.over.push(Arc::clone(&self.verdict));
+        if self.over.len() > REMEMBERED {
+            self.over.remove(0);
+        }
+        self.anew(now_ns)
+    }
+
+    /// What came after the end of an episode, an OOM kill, still belongs to it.
+    fn remember(&mut self) {
+        let is_over = !self.episodes.is_under_way();
+        if let Some(latest) = self.over.last_mut().filter(|_| is_over) {
+            *latest = Arc::new(self.observation.engine().verdict(own_cost()));
+        }
+    }
+
+    /// Looks a last time and closes everything.
+    pub(super) fn finish(self) -> (Verdict, Option<Recorded>) {
+        self.observation.end()
+    }
+
+    /// Returns whether a fault line was hit.
+    fn look(&mut self, marks: Vec<Mark>) -> bool {
+        let happened = self.observation.tick(marks);
+        let hit = happened.iter().any(|event| matches!(event.what, What::Onset { .. }));
+        self.log.extend(happened.iter().cloned());
+        let excess = self.log.len().saturating_sub(LOG);
+        self.log.drain(..excess);
+        self.fresh.extend(happened);
+        hit
+    }
+
+    fn judge(&mut self, now_ns: u64) {
+        self.verdict = Arc::new(self.observation.engine().verdict(own_cost()));
+        self.verdict_ns = now_ns;
+    }
+
+    fn scene(&mut self, now_ns: u64) -> Scene {
+        self.scene_ns = now_ns;
+        let snapshot = Snapshot::of(self.observation.engine());
+        self.history.enter(&snapshot);
+        Scene {
+            snapshot,
+            verdict: Arc::clone(&self.verdict),
+            events: std::mem::take(&mut self.fresh),
+            player: None,
+        }
+    }
+
+    fn anew(&mut self, now_ns: u64) -> Feed {
+        let mut scene = self.scene(now_ns);
+        scene.events = self.log.iter().cloned().collect();
+        Feed::Anew(Box::new(Anew {
+            history: self.history.clone(),
+            scene,
+            episodes: self.over.clone(),
+            in_episode: self.episodes.is_under_way(),
+        }))
+    }
+}
