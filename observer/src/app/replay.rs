@@ -22,7 +22,7 @@ use crate::{
         frame::{Frame, Mark},
         history::History,
         snapshot::Snapshot,
-        verdict::Verdict,
+        verdict::{Hit, Verdict},
     },
     recording::Reader,
     tui::{
@@ -100,10 +100,7 @@ impl Tape {
         }
         let Some(from_ns) = from_ns else { bail!("{}: nothing was recorded", path.display()) };
         let recorded = reader.recorded_verdict().ok().flatten();
-        let same_verdict = recorded.map(|recorded| {
-            // What observing cost is not in the frames.
-            engine.verdict(recorded.coverage.observer) == recorded
-        });
+        let same_verdict = recorded.map(|recorded| judgement(&recorded) == judgement(&engine.verdict(None)));
         Ok(Self { reader, from_ns, to_ns, same_verdict, damage })
     }
 
@@ -112,6 +109,17 @@ impl Tape {
         let frames: Box<dyn Iterator<Item = Frame>> = Box::new(self.reader.frames().map_while(Result::ok));
         frames.peekable()
     }
+}
+
+/// What was judged, whatever the words: the outcome, and what was hit where and when and because of what.
+fn judgement(verdict: &Verdict) -> impl PartialEq + use<> {
+    let of = |hits: &[Hit]| -> Vec<_> {
+        let each =
+            |it: &Hit| (it.fault_line.clone(), it.subject.clone(), it.onset.clone(), it.explained_by.clone());
+        hits.iter().map(each).collect()
+    };
+    let first = verdict.first.as_ref().map(|first| (first.fault_line.clone(), first.subject.clone()));
+    (verdict.outcome, first, of(&verdict.hits), of(&verdict.elsewhere), of(&verdict.pre_existing))
 }
 
 /// Plays a tape.
@@ -211,9 +219,9 @@ impl<'a> Deck<'a> {
     fn go_on(&mut self) -> Feed {
         let (since, from_ns) = self.anchor;
         let played_ns = since.elapsed().as_nanos() as f64 * self.speed;
-        let seen = self.on_to(from_ns + played_ns as u64);
-        self.playing &= self.at_ns < self.tape.to_ns;
-        seen
+        let at_ns = from_ns + played_ns as u64;
+        self.playing = at_ns < self.tape.to_ns;
+        self.on_to(at_ns)
     }
 
     /// To an instant, from the beginning if it lies behind.
