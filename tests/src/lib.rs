@@ -27,6 +27,7 @@ pub mod roles;
 pub mod runner;
 pub mod scenarios;
 pub mod stage;
+pub mod tmux;
 pub mod verdict;
 pub mod veth;
 pub mod watch;

@@ -24,6 +24,7 @@ mod healthy_conntrack;
 mod healthy_decoys;
 mod healthy_steady;
 mod lab_killed;
+mod live_dashboard;
 mod memory_pressure_harmless;
 mod negative_fd_accept;
 mod negative_throttle_accept;
@@ -109,6 +110,7 @@ pub const ALL: &[Scenario] = &[
     container_id::SCENARIO,
     nothing_left_behind::SCENARIO,
     lab_killed::SCENARIO,
+    live_dashboard::SCENARIO,
     conntrack::FULL,
     conntrack::UNRELATED,
     packet_loss::LOSS,
