@@ -40,8 +40,9 @@ pub(super) enum Panel {
     Prompt,
 }
 
-/// Rows of the banner.
+/// Rows of the banner: its sentences take two each where the screen is narrow.
 const BANNER: u16 = 4;
+const BANNER_NARROW: u16 = 5;
 /// Rows of the board with its head, without headings of layers.
 const BOARD: u16 = LINES.len() as u16 + 1;
 /// From this size on, everything important is shown at once.
@@ -63,7 +64,8 @@ pub(super) fn screen(model: &Model) -> Vec<(Panel, Rect)> {
     if rows >= 8 {
         top.push((Panel::Status, 1));
     }
-    top.push((Panel::Banner, BANNER));
+    let is_narrow = columns < 120 && rows >= 24;
+    top.push((Panel::Banner, if is_narrow { BANNER_NARROW } else { BANNER }));
     if rows >= 12 {
         top.push((Panel::Tabs, 1));
     }

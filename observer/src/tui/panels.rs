@@ -25,8 +25,9 @@ use ratatui::{
 };
 
 use super::{
+    keys::{self, Action},
     layout::{self, Panel},
-    model::Model,
+    model::{Model, View},
     text::clip,
     theme::Theme,
 };
@@ -72,6 +73,7 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     let below = furthest - from;
     let title = match (from, below) {
         (0, 0) => title,
+        _ if !scrolls(model, panel) => format!("{title} (more: {})", key_of(panel)),
         (above, 0) => format!("{title} ({above} above)"),
         (0, below) => format!("{title} ({below} below)"),
         (above, below) => format!("{title} ({above} above, {below} below)"),
@@ -80,6 +82,17 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     for (line, row) in lines.iter().skip(from).zip(inner.rows()) {
         frame.buffer_mut().set_line(row.x, row.y, line, row.width);
     }
+}
+
+/// The key of the view in which a panel can be scrolled.
+fn key_of(panel: Panel) -> String {
+    let view = match panel {
+        Panel::Chain => View::Chain,
+        Panel::Log => View::Log,
+        Panel::Detail => View::Detail,
+        _ => View::Episodes,
+    };
+    keys::label_of(Action::Show(view)).unwrap_or_default()
 }
 
 fn text_of(panel: Panel, area: Rect, model: &Model) -> (String, Vec<Line<'static>>) {
@@ -99,7 +112,6 @@ fn scrolls(model: &Model, panel: Panel) -> bool {
 }
 
 fn scrolled(model: &Model) -> Option<Panel> {
-    use super::model::View;
     match model.view {
         _ if model.help => Some(Panel::Help),
         View::Chain => Some(Panel::Chain),

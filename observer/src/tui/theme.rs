@@ -96,7 +96,7 @@ pub(super) fn word(state: State) -> &'static str {
         State::Passed => "passed",
         State::Pressured => "pressured",
         State::Clear => "clear",
-        State::NotMeasurable => "unmeasurable",
+        State::NotMeasurable => "unseen",
         State::Ignored => "ignored",
     }
 }

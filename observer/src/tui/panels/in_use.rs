@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// Columns of one entry, and the least that is left between two.
-const NAME: usize = 24;
-const USED: usize = 12;
+const NAME: usize = 23;
+const USED: usize = 8;
 const ENTRY: usize = 44;
 
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
@@ -50,7 +50,7 @@ fn entry(model: &Model, snapshot: &Snapshot, resource: Resource, used: u64, widt
         .filter_map(|line| line.closest.as_ref())
         .find(|usage| usage.resource == resource.name());
     let note = closest.map(|usage| of_limit(usage, used)).unwrap_or_default();
-    let note = left(&printable(&note), width.saturating_sub(NAME + USED + 1));
+    let note = left(&printable(&note), width.saturating_sub(NAME + USED + 2));
     Line::from(vec![
         Span::raw(left(words(resource), NAME)),
         Span::styled(right(&sentence::amount(resource.name(), used), USED), model.theme.chart()),
@@ -62,9 +62,9 @@ fn entry(model: &Model, snapshot: &Snapshot, resource: Resource, used: u64, widt
 fn of_limit(usage: &Headroom, used: u64) -> String {
     let of = sentence::limit(&usage.resource, usage.limit);
     if usage.peak_used == used {
-        return format!("{} of {of}", percent(usage.ratio));
+        return format!("{} of {of}", percent(usage.ratio).replace(' ', ""));
     }
-    format!("{} of {of} at {}", percent(usage.ratio), sentence::place(&usage.subject))
+    format!("{} of {of} at {}", percent(usage.ratio).replace(' ', ""), sentence::place(&usage.subject))
 }
 
 /// What is counted, as people know it.
@@ -76,7 +76,7 @@ fn words(resource: Resource) -> &'static str {
         Resource::Descriptors => "descriptors (watched)",
         Resource::FileTable => "open files",
         Resource::TimeWait => "TIME_WAIT",
-        Resource::Connections => "ESTABLISHED, CLOSE_WAIT",
+        Resource::Connections => "ESTABLISHED+CLOSE_WAIT",
         Resource::Orphans => "orphaned sockets",
         Resource::TcpMemory => "TCP memory (pages)",
         Resource::TimeWaitPorts => "ports in TIME_WAIT",

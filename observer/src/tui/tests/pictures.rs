@@ -13,7 +13,7 @@ fn look() {
     for size in [SMALL, (120, 40), LARGE] {
         show("live", &live(CASCADE, usize::MAX, size));
         show("replay", &replay(CASCADE, 60, size));
-        show("clear", &live("trampoline_negative_conntrack", usize::MAX, size));
+        show("clear", &live("trampoline_healthy_decoys", usize::MAX, size));
         show("begins", &live(CASCADE, 25, size));
     }
     for view in View::ALL {
