@@ -112,7 +112,13 @@ fn fill(parts: &mut Vec<(Panel, Rect)>, model: &Model, mut body: Rect) {
         }
         view if body.height >= TALL => {
             parts.push((Panel::Board, take_top(&mut body, BOARD)));
-            parts.push((if view == View::Overview { Panel::Load } else { panel }, body));
+            if view != View::Overview {
+                parts.push((panel, body));
+                return;
+            }
+            let load = body.height.min((body.height * 2 / 3).max(9));
+            parts.push((Panel::Load, take_top(&mut body, load)));
+            parts.push((Panel::Log, body));
         }
         View::Overview => parts.push((Panel::Board, body)),
         _ => {

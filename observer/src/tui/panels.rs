@@ -56,7 +56,8 @@ fn draw_panel(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
         Panel::Transport => transport::draw(frame, area, model),
         Panel::Footer => footer::draw(frame, area, model),
         Panel::Prompt => prompt::draw(frame, area, model),
-        Panel::Chain | Panel::Log | Panel::Detail | Panel::Episodes | Panel::Help => {
+        Panel::Log => log::draw(frame, area, model),
+        Panel::Chain | Panel::Detail | Panel::Episodes | Panel::Help => {
             page(frame, panel, area, model);
         }
     }
@@ -68,8 +69,7 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     let room = usize::from(area.height.saturating_sub(1));
     let scroll = if scrolls(model, panel) { model.scroll } else { 0 };
     let furthest = lines.len().saturating_sub(room);
-    // The log is read from its end.
-    let from = if panel == Panel::Log { furthest.saturating_sub(scroll) } else { scroll.min(furthest) };
+    let from = scroll.min(furthest);
     let below = furthest - from;
     let title = match (from, below) {
         (0, 0) => title,
@@ -88,7 +88,6 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
 fn key_of(panel: Panel) -> String {
     let view = match panel {
         Panel::Chain => View::Chain,
-        Panel::Log => View::Log,
         Panel::Detail => View::Detail,
         _ => View::Episodes,
     };
@@ -99,10 +98,9 @@ fn text_of(panel: Panel, area: Rect, model: &Model) -> (String, Vec<Line<'static
     let width = usize::from(area.width);
     match panel {
         Panel::Chain => ("What led to what".to_owned(), chain::lines(model, width)),
-        Panel::Log => (log::title(model), log::lines(model, width, usize::from(area.height))),
         Panel::Detail => (detail::title(model), detail::lines(model, width)),
         Panel::Episodes => ("Episodes".to_owned(), episodes::lines(model, width)),
-        _ => ("Keys".to_owned(), help::lines(model, width)),
+        _ => ("Keys".to_owned(), help::lines(model)),
     }
 }
 
@@ -129,7 +127,7 @@ pub(super) fn furthest(model: &Model) -> usize {
     part.map_or(0, |(_, area)| {
         let shown = usize::from(area.height.saturating_sub(1));
         let all = match panel {
-            Panel::Log => model.picture().log.latest(&model.filter).count(),
+            Panel::Log => log::shown(model).count(),
             _ => text_of(panel, area, model).1.len(),
         };
         all.saturating_sub(shown)

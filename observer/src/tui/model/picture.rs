@@ -182,7 +182,7 @@ impl Picture {
 }
 
 /// A course that is shorter than this grows into the space it will have.
-const SHORTEST_NS: u64 = 20 * SECOND_NS;
+const SHORTEST_NS: u64 = 10 * SECOND_NS;
 
 fn unhit(then: LineStep) -> State {
     let pressed = then.failures > 0 || then.usage_ratio.is_some_and(|ratio| ratio >= PRESSED_RATIO);

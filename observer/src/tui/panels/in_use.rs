@@ -12,7 +12,7 @@ use crate::{
     sinks::report::{numbers::percent, sentence},
     tui::{
         model::Model,
-        text::{left, printable, right},
+        text::{columns, left, printable, right},
     },
 };
 
@@ -49,8 +49,9 @@ fn entry(model: &Model, snapshot: &Snapshot, resource: Resource, used: u64, widt
         .iter()
         .filter_map(|line| line.closest.as_ref())
         .find(|usage| usage.resource == resource.name());
-    let note = closest.map(|usage| of_limit(usage, used)).unwrap_or_default();
-    let note = left(&printable(&note), width.saturating_sub(NAME + USED + 2));
+    let room = width.saturating_sub(NAME + USED + 2);
+    let note = closest.map(|usage| of_limit(usage, used, room)).unwrap_or_default();
+    let note = left(&note, room);
     Line::from(vec![
         Span::raw(left(words(resource), NAME)),
         Span::styled(right(&sentence::amount(resource.name(), used), USED), model.theme.chart()),
@@ -59,12 +60,11 @@ fn entry(model: &Model, snapshot: &Snapshot, resource: Resource, used: u64, widt
 }
 
 /// How close the one that is closest to its limit is, and which it is where there are several.
-fn of_limit(usage: &Headroom, used: u64) -> String {
+fn of_limit(usage: &Headroom, used: u64, room: usize) -> String {
     let of = sentence::limit(&usage.resource, usage.limit);
-    if usage.peak_used == used {
-        return format!("{} of {of}", percent(usage.ratio).replace(' ', ""));
-    }
-    format!("{} of {of} at {}", percent(usage.ratio).replace(' ', ""), sentence::place(&usage.subject))
+    let short = format!("{} of {of}", percent(usage.ratio).replace(' ', ""));
+    let long = printable(&format!("{short} at {}", sentence::place(&usage.subject)));
+    if usage.peak_used == used || columns(&long) > room { short } else { long }
 }
 
 /// What is counted, as people know it.

@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
 
 /// The same in fewer letters, where there is little room.
 fn short(words: String, room: usize) -> String {
-    if columns(&words) <= room { words } else { words.replace("connections/s", "conn/s") }
+    if columns(&words) <= room { words } else { words.replace("connections/s", "conn/s").replace(" UTC", "") }
 }
 
 fn words(model: &Model) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::scenes::{empty, feeds, live, picture, replay};
+use super::scenes::{CASCADE, empty, feeds, live, picture, replay};
 use crate::{
     core::{
         event::{Event, What},
@@ -17,8 +17,6 @@ use crate::{
         model::{Input, Mode, Model, View},
     },
 };
-
-const CASCADE: &str = "trampoline_cascade_fd_accept";
 
 /// Some verdict, in a scene of a golden recording.
 fn with(verdict: Verdict, size: (u16, u16)) -> Model {

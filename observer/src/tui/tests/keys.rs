@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-use super::scenes::{empty, live, picture, replay};
+use super::scenes::{CASCADE, empty, live, picture, replay};
 use crate::tui::{
     feed::{Feed, Request},
     keys,
@@ -12,7 +12,6 @@ use crate::tui::{
 };
 
 const SMALL: (u16, u16) = (80, 24);
-const CASCADE: &str = "trampoline_cascade_fd_accept";
 
 fn press(model: &mut Model, code: KeyCode) -> Option<Request> {
     model.update(Input::Key(KeyEvent::new(code, KeyModifiers::NONE)))
