@@ -138,6 +138,11 @@ fn overview(parts: &mut Vec<(Panel, Rect)>, mut area: Rect) {
     parts.push((Panel::Log, area));
 }
 
+/// The view that shows a panel by itself.
+pub(super) fn view(of: Panel) -> Option<View> {
+    View::ALL.iter().copied().find(|view| panel(*view) == of)
+}
+
 fn panel(view: View) -> Panel {
     match view {
         View::Overview => Panel::Board,

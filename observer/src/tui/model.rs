@@ -265,7 +265,11 @@ impl Model {
                 }
                 self.select(line);
             }
-            _ => {}
+            // What is small beside others is shown by itself.
+            _ => {
+                let view = layout::view(panel).filter(|_| self.view == View::Overview);
+                view.into_iter().for_each(|view| self.show(view));
+            }
         }
     }
 

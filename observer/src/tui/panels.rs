@@ -86,12 +86,7 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
 
 /// The key of the view in which a panel can be scrolled.
 fn key_of(panel: Panel) -> String {
-    let view = match panel {
-        Panel::Chain => View::Chain,
-        Panel::Detail => View::Detail,
-        _ => View::Episodes,
-    };
-    keys::label_of(Action::Show(view)).unwrap_or_default()
+    layout::view(panel).and_then(|view| keys::label_of(Action::Show(view))).unwrap_or_default()
 }
 
 fn text_of(panel: Panel, area: Rect, model: &Model) -> (String, Vec<Line<'static>>) {

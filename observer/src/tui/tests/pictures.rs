@@ -64,3 +64,16 @@ fn look() {
 fn show(name: &str, model: &Model) {
     println!("==== {name} {}x{}\n{}", model.size.0, model.size.1, picture(model));
 }
+
+#[test]
+fn nothing_is_said_by_colour_alone() {
+    use ratatui::{Terminal, backend::TestBackend, style::Color};
+    let mut model = live(CASCADE, usize::MAX, LARGE);
+    let plain = picture(&model);
+    let mut terminal = Terminal::new(TestBackend::new(LARGE.0, LARGE.1)).unwrap();
+    terminal.draw(|frame| crate::tui::panels::draw(frame, &model)).unwrap();
+    let cells = terminal.backend().buffer().content();
+    assert!(cells.iter().all(|cell| (cell.fg, cell.bg) == (Color::Reset, Color::Reset)));
+    model.theme.monochrome = false;
+    assert_eq!(picture(&model), plain);
+}
