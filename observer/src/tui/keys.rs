@@ -147,7 +147,7 @@ impl Binding {
 /// Every binding, in the order of the help.
 pub const BINDINGS: &[Binding] = &[
     // What moves in time comes first, as the footer is short.
-    bind(&[letter(' ')], Action::Play, Scope::Replay, "play, or pause").hinted("play/pause"),
+    bind(&[letter(' '), letter('p')], Action::Play, Scope::Replay, "play, or pause").hinted("play/pause"),
     bind(&[letter('.')], Action::Tick(Step::On), Scope::Replay, "one tick on").hinted("tick"),
     bind(&[letter(',')], Action::Tick(Step::Back), Scope::Replay, "one tick back"),
     bind(&[letter('+'), letter('=')], Action::Speed(Step::On), Scope::Replay, "twice as fast")
@@ -213,6 +213,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[key(KeyCode::Up), letter('k')], Action::Move(Step::Back), Scope::Both, "up a line"),
     bind(&[control('d'), control('f')], Action::Page(Step::On), Scope::Both, "down a page"),
     bind(&[control('u'), control('b')], Action::Page(Step::Back), Scope::Both, "up a page"),
+    bind(&[key(KeyCode::PageDown)], Action::Page(Step::On), Scope::Live, "down a page as well"),
+    bind(&[key(KeyCode::PageUp)], Action::Page(Step::Back), Scope::Live, "up a page as well"),
     bind(&[key(KeyCode::Enter)], Action::Open, Scope::Both, "everything about the selected fault line")
         .hinted("detail"),
     bind(&[letter('y')], Action::Copy, Scope::Both, "copy the commands that verify the selected fault line"),

@@ -40,8 +40,9 @@ pub(super) enum Panel {
     Prompt,
 }
 
-/// Rows of the banner.
+/// Rows of the banner: its sentences take two each where the screen is narrow.
 const BANNER: u16 = 4;
+const BANNER_NARROW: u16 = 5;
 /// Rows of the board with its head, without headings of layers.
 const BOARD: u16 = LINES.len() as u16 + 1;
 /// From this size on, everything important is shown at once.
@@ -63,7 +64,8 @@ pub(super) fn screen(model: &Model) -> Vec<(Panel, Rect)> {
     if rows >= 8 {
         top.push((Panel::Status, 1));
     }
-    top.push((Panel::Banner, BANNER));
+    let is_narrow = columns < 120 && rows >= 24;
+    top.push((Panel::Banner, if is_narrow { BANNER_NARROW } else { BANNER }));
     if rows >= 12 {
         top.push((Panel::Tabs, 1));
     }
@@ -110,7 +112,13 @@ fn fill(parts: &mut Vec<(Panel, Rect)>, model: &Model, mut body: Rect) {
         }
         view if body.height >= TALL => {
             parts.push((Panel::Board, take_top(&mut body, BOARD)));
-            parts.push((if view == View::Overview { Panel::Load } else { panel }, body));
+            if view != View::Overview {
+                parts.push((panel, body));
+                return;
+            }
+            let load = body.height.min((body.height * 2 / 3).max(9));
+            parts.push((Panel::Load, take_top(&mut body, load)));
+            parts.push((Panel::Log, body));
         }
         View::Overview => parts.push((Panel::Board, body)),
         _ => {
@@ -128,6 +136,11 @@ fn overview(parts: &mut Vec<(Panel, Rect)>, mut area: Rect) {
     let chain = (area.height / 2).clamp(3, 9);
     parts.push((Panel::Chain, take_top(&mut area, chain)));
     parts.push((Panel::Log, area));
+}
+
+/// The view that shows a panel by itself.
+pub(super) fn view(of: Panel) -> Option<View> {
+    View::ALL.iter().copied().find(|view| panel(*view) == of)
 }
 
 fn panel(view: View) -> Panel {

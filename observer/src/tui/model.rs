@@ -143,6 +143,8 @@ pub struct Model {
     over: Option<Option<String>>,
     copied: Option<String>,
     changed: bool,
+    /// Whether the user selected a line; until then it is the first that was hit.
+    chosen: bool,
 }
 
 impl Model {
@@ -167,6 +169,7 @@ impl Model {
             over: None,
             copied: None,
             changed: true,
+            chosen: false,
         }
     }
 
@@ -216,6 +219,9 @@ impl Model {
             Feed::Notice(words) => self.say(&words),
             Feed::Over(words) => self.over = Some(words),
         }
+        if !self.chosen && self.frozen.is_none() {
+            self.selected = self.live.first_line().unwrap_or(self.selected);
+        }
         None
     }
 
@@ -259,7 +265,11 @@ impl Model {
                 }
                 self.select(line);
             }
-            _ => {}
+            // What is small beside others is shown by itself.
+            _ => {
+                let view = layout::view(panel).filter(|_| self.view == View::Overview);
+                view.into_iter().for_each(|view| self.show(view));
+            }
         }
     }
 

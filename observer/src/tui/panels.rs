@@ -25,8 +25,9 @@ use ratatui::{
 };
 
 use super::{
+    keys::{self, Action},
     layout::{self, Panel},
-    model::Model,
+    model::{Model, View},
     text::clip,
     theme::Theme,
 };
@@ -55,7 +56,8 @@ fn draw_panel(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
         Panel::Transport => transport::draw(frame, area, model),
         Panel::Footer => footer::draw(frame, area, model),
         Panel::Prompt => prompt::draw(frame, area, model),
-        Panel::Chain | Panel::Log | Panel::Detail | Panel::Episodes | Panel::Help => {
+        Panel::Log => log::draw(frame, area, model),
+        Panel::Chain | Panel::Detail | Panel::Episodes | Panel::Help => {
             page(frame, panel, area, model);
         }
     }
@@ -67,11 +69,11 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     let room = usize::from(area.height.saturating_sub(1));
     let scroll = if scrolls(model, panel) { model.scroll } else { 0 };
     let furthest = lines.len().saturating_sub(room);
-    // The log is read from its end.
-    let from = if panel == Panel::Log { furthest.saturating_sub(scroll) } else { scroll.min(furthest) };
+    let from = scroll.min(furthest);
     let below = furthest - from;
     let title = match (from, below) {
         (0, 0) => title,
+        _ if !scrolls(model, panel) => format!("{title} (more: {})", key_of(panel)),
         (above, 0) => format!("{title} ({above} above)"),
         (0, below) => format!("{title} ({below} below)"),
         (above, below) => format!("{title} ({above} above, {below} below)"),
@@ -82,14 +84,18 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     }
 }
 
+/// The key of the view in which a panel can be scrolled.
+fn key_of(panel: Panel) -> String {
+    layout::view(panel).and_then(|view| keys::label_of(Action::Show(view))).unwrap_or_default()
+}
+
 fn text_of(panel: Panel, area: Rect, model: &Model) -> (String, Vec<Line<'static>>) {
     let width = usize::from(area.width);
     match panel {
         Panel::Chain => ("What led to what".to_owned(), chain::lines(model, width)),
-        Panel::Log => (log::title(model), log::lines(model, width, usize::from(area.height))),
         Panel::Detail => (detail::title(model), detail::lines(model, width)),
         Panel::Episodes => ("Episodes".to_owned(), episodes::lines(model, width)),
-        _ => ("Keys".to_owned(), help::lines(model, width)),
+        _ => ("Keys".to_owned(), help::lines(model)),
     }
 }
 
@@ -99,7 +105,6 @@ fn scrolls(model: &Model, panel: Panel) -> bool {
 }
 
 fn scrolled(model: &Model) -> Option<Panel> {
-    use super::model::View;
     match model.view {
         _ if model.help => Some(Panel::Help),
         View::Chain => Some(Panel::Chain),
@@ -117,7 +122,7 @@ pub(super) fn furthest(model: &Model) -> usize {
     part.map_or(0, |(_, area)| {
         let shown = usize::from(area.height.saturating_sub(1));
         let all = match panel {
-            Panel::Log => model.picture().log.latest(&model.filter).count(),
+            Panel::Log => log::shown(model).count(),
             _ => text_of(panel, area, model).1.len(),
         };
         all.saturating_sub(shown)

@@ -33,8 +33,8 @@ impl Theme {
 
     /// What matters less.
     pub(super) fn dim(self) -> Style {
-        // Grey is legible where `dim` is not, and the other way round.
-        self.colored(Color::Gray, Modifier::DIM)
+        // Between black and white: legible on both.
+        self.colored(Color::Indexed(245), Modifier::DIM)
     }
 
     /// Headings.
@@ -52,13 +52,10 @@ impl Theme {
         self.colored(Color::Cyan, Modifier::BOLD)
     }
 
-    /// What is selected.
+    /// What is selected: not reversed, which would turn the gauges around, and without a background, which
+    /// only some terminals can bear.
     pub(super) fn selected(self) -> Style {
-        if self.monochrome {
-            Style::new().add_modifier(Modifier::REVERSED)
-        } else {
-            Style::new().bg(Color::Indexed(237))
-        }
+        Style::new().add_modifier(Modifier::UNDERLINED | Modifier::BOLD)
     }
 
     /// A badge: words that must be seen.
@@ -96,7 +93,7 @@ pub(super) fn word(state: State) -> &'static str {
         State::Passed => "passed",
         State::Pressured => "pressured",
         State::Clear => "clear",
-        State::NotMeasurable => "unmeasurable",
+        State::NotMeasurable => "unseen",
         State::Ignored => "ignored",
     }
 }

@@ -146,8 +146,8 @@ impl Layer {
         match self {
             Self::Sockets => "sockets",
             Self::Ports => "ports",
-            Self::Descriptors => "descriptors",
-            Self::Conntrack => "conntrack",
+            Self::Descriptors => "files",
+            Self::Conntrack => "tracking",
             Self::Network => "network",
             Self::Memory => "memory",
             Self::Cpu => "CPU",

@@ -74,7 +74,7 @@ impl Model {
     }
 
     pub(super) fn select(&mut self, line: usize) {
-        (self.selected, self.scroll) = (line.min(LINES.len() - 1), 0);
+        (self.selected, self.scroll, self.chosen) = (line.min(LINES.len() - 1), 0, true);
     }
 
     pub(super) fn move_selection(&mut self, step: Step) {

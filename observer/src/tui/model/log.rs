@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 
 use super::super::text::printable;
 use crate::{
-    core::event::{Event, What},
-    sinks::report::{numbers::count, sentence},
+    core::{
+        event::{Event, What},
+        verdict::HitSubject,
+    },
+    sinks::report::{numbers::plural, sentence},
 };
 
 /// Lines that are kept; older ones are forgotten.
 const KEPT: usize = 2_000;
 
-/// How grave a line is.
+/// How grave a line is, where it is no onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Something broke.
-    Bad,
-    /// Something cannot be seen.
+    /// Something cannot be seen, or the kernel complains.
     Unsure,
     /// The course of the test.
     Plain,
@@ -31,6 +32,8 @@ pub struct Line {
     pub text: String,
     /// How grave it is.
     pub tone: Tone,
+    /// The fault line and where it was hit. Only a verdict knows whether that is part of the test.
+    pub onset: Option<(&'static str, HitSubject)>,
 }
 
 /// The log.
@@ -49,18 +52,28 @@ impl Log {
                 self.lines.pop_front();
                 self.forgotten += 1;
             }
-            let (text, tone) = words(&event.what);
-            self.lines.push_back(Line { at_ns: event.at_ns, text: printable(&text), tone });
+            self.lines.push_back(Line::of(event));
         }
     }
 
     /// The lines that contain a text, whatever its case, latest first.
-    pub fn latest<'a>(&'a self, filter: &'a str) -> impl Iterator<Item = &'a Line> {
+    pub fn latest(&self, filter: &str) -> impl Iterator<Item = &Line> + use<'_> {
         let wanted = filter.to_lowercase();
         self.lines
             .iter()
             .rev()
             .filter(move |line| wanted.is_empty() || line.text.to_lowercase().contains(&wanted))
+    }
+}
+
+impl Line {
+    fn of(event: &Event) -> Self {
+        let onset = match &event.what {
+            What::Onset { fault_line, subject, .. } => Some((*fault_line, subject.clone())),
+            _ => None,
+        };
+        let (text, tone) = words(&event.what);
+        Self { at_ns: event.at_ns, text: printable(&text), tone, onset }
     }
 }
 
@@ -73,12 +86,13 @@ fn words(what: &What) -> (String, Tone) {
         What::Ended { exit_status: None } => ("the load ended".to_owned(), Tone::Plain),
         What::Phase { name } => (format!("phase {name} began"), Tone::Plain),
         What::Onset { fault_line, subject, .. } => {
-            (format!("HIT {fault_line} at {}", sentence::place(subject)), Tone::Bad)
+            (format!("{fault_line} at {}", sentence::place(subject)), Tone::Plain)
         }
         What::KernelLog { text } => (format!("kernel: {text}"), Tone::Unsure),
         What::Unreadable { source, why } => (format!("{source} cannot be read: {why}"), Tone::Unsure),
-        What::Loss { reason, count: lost } => {
-            (format!("{} counts missing so far: {reason}", count(*lost)), Tone::Unsure)
+        What::Loss { reason, count } => {
+            let lost = plural(usize::try_from(*count).unwrap_or(usize::MAX), "count", "counts");
+            (format!("{lost} missing so far: {reason}"), Tone::Unsure)
         }
     }
 }

@@ -81,14 +81,29 @@ impl Picture {
     /// Failures of a line per second, in the last second.
     pub fn failures_per_s(&self, index: usize) -> Option<f64> {
         let ((from_ns, before), (to_ns, after)) = (self.totals.front()?, self.totals.back()?);
-        let seconds = to_ns.checked_sub(*from_ns).filter(|passed| *passed > 0)? as f64 / 1e9;
+        let Some(passed_ns) = to_ns.checked_sub(*from_ns).filter(|passed| *passed > 0) else {
+            return self.failures_per_s_then(index, *to_ns);
+        };
+        let seconds = passed_ns as f64 / 1e9;
         Some(after.get(index)?.saturating_sub(*before.get(index)?) as f64 / seconds)
+    }
+
+    /// The same at an instant of the past, as exactly as the history knows.
+    pub fn failures_per_s_then(&self, index: usize, at_ns: u64) -> Option<f64> {
+        let failures = self.step_at(at_ns)?.lines.get(index)?.failures;
+        Some(failures as f64 * 1e9 / self.history.step_ns() as f64)
     }
 
     /// The first hit of a line, as the verdict has it.
     pub fn hit(&self, id: &str) -> Option<&Hit> {
         let verdict = self.verdict.as_ref()?;
         verdict.first.iter().chain(&verdict.hits).find(|hit| hit.fault_line == id)
+    }
+
+    /// The line that was hit first, as an index of the catalogue.
+    pub fn first_line(&self) -> Option<usize> {
+        let first = self.verdict.as_ref()?.first.as_ref()?;
+        LINES.iter().position(|line| line.id() == first.fault_line)
     }
 
     /// The place of a line among those that were hit, 1 for the first one; several may be.
@@ -167,7 +182,7 @@ impl Picture {
 }
 
 /// A course that is shorter than this grows into the space it will have.
-const SHORTEST_NS: u64 = 20 * SECOND_NS;
+const SHORTEST_NS: u64 = 10 * SECOND_NS;
 
 fn unhit(then: LineStep) -> State {
     let pressed = then.failures > 0 || then.usage_ratio.is_some_and(|ratio| ratio >= PRESSED_RATIO);

@@ -44,7 +44,7 @@ impl Ask {
             Self::Phase => &["ramp_up", "plateau", "spike", "ramp_down", "recovery"],
             Self::File => &["run.observer"],
             Self::Time => &[],
-            Self::Filter => &["hit", "phase", "kernel:"],
+            Self::Filter => &["kernel:", "phase", "missing", "cannot be read"],
         }
     }
 }

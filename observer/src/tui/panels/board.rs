@@ -87,10 +87,10 @@ struct Columns {
 
 const PLACE: usize = 7;
 const NAME: usize = 22;
-const STATE: usize = 14;
+const STATE: usize = 12;
 const PERCENT: usize = 6;
 const FAILURES: usize = 9;
-const RATE: usize = 8;
+const RATE: usize = 6;
 
 impl Columns {
     fn of(width: usize, has_headings: bool) -> Self {
@@ -137,8 +137,8 @@ fn head(columns: &Columns) -> String {
         left("layer", layer),
         left("fault line", NAME),
         left("state", STATE),
-        left("headroom", gauge),
-        right("used", PERCENT),
+        left("used", gauge),
+        right(if gauge > 0 { "" } else { "used" }, PERCENT),
         right("of limit", usage),
         right("failures", FAILURES),
         right("/s", RATE),
@@ -163,13 +163,12 @@ impl Values {
             Some(at_ns) => {
                 let step = picture.step_at(at_ns).and_then(|step| step.lines.get(line).copied());
                 let failures = step.map(|step| step.failures as f64);
-                let step_s = picture.history.step_ns() as f64 / 1e9;
                 Self {
                     state: picture.state_at(line, at_ns),
                     ratio: step.and_then(|step| step.usage_ratio),
                     closest: None,
                     failures,
-                    per_s: failures.map(|failures| failures / step_s),
+                    per_s: picture.failures_per_s_then(line, at_ns),
                 }
             }
             None => {

@@ -14,6 +14,8 @@ use crate::{
 
 /// As deep as a chain is drawn: links may go in a circle.
 const DEEPEST: usize = 6;
+/// As many hits without a cause or an effect are told.
+const ALONE: usize = 20;
 /// As many hits elsewhere are told.
 const ELSEWHERE: usize = 5;
 
@@ -28,7 +30,7 @@ pub(super) fn lines(model: &Model, width: usize) -> Vec<Line<'static>> {
         effects(&mut lines, model, verdict, root, width, 1);
     }
     let alone = verdict.hits.iter().filter(|hit| !verdict.chain.iter().any(|link| names(link, hit)));
-    for hit in alone {
+    for hit in alone.take(ALONE) {
         lines.extend(wrapped(
             &format!("{} at {}, by itself", hit.fault_line, sentence::place(&hit.subject)),
             width,

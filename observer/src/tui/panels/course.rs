@@ -5,6 +5,8 @@ use crate::{
     tui::model::picture::Picture,
 };
 
+/// Steps in a row for which the value before stands in.
+const GAP: u64 = 2;
 /// Eighths of a cell.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -46,9 +48,15 @@ impl Axis {
         value: impl Fn(&Step) -> Option<f64>,
     ) -> Vec<Option<f64>> {
         let mut columns: Vec<Option<f64>> = vec![None; self.width];
+        let mut known: Option<(u64, f64)> = None;
         let step_ns = picture.history.step_ns();
         for (at_ns, step) in picture.history.timed() {
-            let Some(value) = value(step).filter(|value| value.is_finite()) else { continue };
+            let value = value(step).filter(|value| value.is_finite());
+            known = value.map(|value| (at_ns, value)).or(known);
+            // Scenes come about as often as steps: one without a scene is not a gap.
+            let Some((_, value)) = known.filter(|(then_ns, _)| at_ns <= then_ns + GAP * step_ns) else {
+                continue;
+            };
             if at_ns + step_ns < self.from_ns || at_ns > self.to_ns {
                 continue;
             }

@@ -189,8 +189,8 @@ fn why(verdict: &Verdict, id: &str) -> Option<String> {
 }
 
 fn row(name: &str, cells: [String; 5], why: &str) -> String {
-    let mut row = left(name, 24);
-    for (cell, width) in cells.iter().zip([10, 12, 12, 11, 12]) {
+    let mut row = left(name, 22);
+    for (cell, width) in cells.iter().zip([9, 10, 10, 10, 13]) {
         row += &right(cell, width);
     }
     format!("{row}  {why}").trim_end().to_owned()

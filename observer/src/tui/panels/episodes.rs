@@ -75,16 +75,16 @@ fn compare(
     verdicts: [&Verdict; 2],
 ) {
     let room = (width.saturating_sub(NAME) / 2).saturating_sub(2).max(1);
-    let rows: [(&str, fn(&Verdict) -> String); 6] = [
-        ("", |_| String::new()),
-        ("outcome", outcome),
-        ("first", |it| it.first.as_ref().map_or("nothing".to_owned(), |hit| hit.fault_line.clone())),
-        ("onset", |it| it.first.as_ref().map(|hit| duration(hit.onset_s)).unwrap_or_default()),
-        ("load then", |it| it.first.as_ref().and_then(|hit| load_words(&hit.load)).unwrap_or_default()),
-        ("closest", |it| it.headroom.first().map(sentence::use_of).unwrap_or_default()),
+    let of = |words: fn(&Verdict) -> String| verdicts.map(words);
+    let rows = [
+        ("", names.map(str::to_owned)),
+        ("outcome", of(outcome)),
+        ("first", of(|it| it.first.as_ref().map_or("nothing".to_owned(), |hit| hit.fault_line.clone()))),
+        ("onset", of(|it| it.first.as_ref().map(|hit| duration(hit.onset_s)).unwrap_or_default())),
+        ("load then", of(|it| it.first.as_ref().and_then(|hit| load_words(&hit.load)).unwrap_or_default())),
+        ("closest", of(|it| it.headroom.first().map(sentence::use_of).unwrap_or_default())),
     ];
-    for (name, words) in rows {
-        let texts = if name.is_empty() { names.map(str::to_owned) } else { verdicts.map(words) };
+    for (name, texts) in rows {
         let differs = texts[0] != texts[1] && !name.is_empty();
         let [before, after] = texts.map(|text| wrap(&printable(&text), room));
         for at in 0..before.len().max(after.len()) {

@@ -11,7 +11,7 @@ use crate::tui::{
 /// Columns of the keys.
 const KEYS: usize = 22;
 
-pub(super) fn lines(model: &Model, _width: usize) -> Vec<Line<'static>> {
+pub(super) fn lines(model: &Model) -> Vec<Line<'static>> {
     let theme = model.theme;
     let of = |typing: bool| {
         keys::bindings(model.options.mode, typing).map(move |binding| {

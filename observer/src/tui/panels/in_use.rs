@@ -12,13 +12,13 @@ use crate::{
     sinks::report::{numbers::percent, sentence},
     tui::{
         model::Model,
-        text::{left, printable, right},
+        text::{columns, left, printable, right},
     },
 };
 
 /// Columns of one entry, and the least that is left between two.
-const NAME: usize = 24;
-const USED: usize = 12;
+const NAME: usize = 23;
+const USED: usize = 8;
 const ENTRY: usize = 44;
 
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
@@ -49,8 +49,9 @@ fn entry(model: &Model, snapshot: &Snapshot, resource: Resource, used: u64, widt
         .iter()
         .filter_map(|line| line.closest.as_ref())
         .find(|usage| usage.resource == resource.name());
-    let note = closest.map(|usage| of_limit(usage, used)).unwrap_or_default();
-    let note = left(&printable(&note), width.saturating_sub(NAME + USED + 1));
+    let room = width.saturating_sub(NAME + USED + 2);
+    let note = closest.map(|usage| of_limit(usage, used, room)).unwrap_or_default();
+    let note = left(&note, room);
     Line::from(vec![
         Span::raw(left(words(resource), NAME)),
         Span::styled(right(&sentence::amount(resource.name(), used), USED), model.theme.chart()),
@@ -59,12 +60,11 @@ fn entry(model: &Model, snapshot: &Snapshot, resource: Resource, used: u64, widt
 }
 
 /// How close the one that is closest to its limit is, and which it is where there are several.
-fn of_limit(usage: &Headroom, used: u64) -> String {
+fn of_limit(usage: &Headroom, used: u64, room: usize) -> String {
     let of = sentence::limit(&usage.resource, usage.limit);
-    if usage.peak_used == used {
-        return format!("{} of {of}", percent(usage.ratio));
-    }
-    format!("{} of {of} at {}", percent(usage.ratio), sentence::place(&usage.subject))
+    let short = format!("{} of {of}", percent(usage.ratio).replace(' ', ""));
+    let long = printable(&format!("{short} at {}", sentence::place(&usage.subject)));
+    if usage.peak_used == used || columns(&long) > room { short } else { long }
 }
 
 /// What is counted, as people know it.
@@ -76,7 +76,7 @@ fn words(resource: Resource) -> &'static str {
         Resource::Descriptors => "descriptors (watched)",
         Resource::FileTable => "open files",
         Resource::TimeWait => "TIME_WAIT",
-        Resource::Connections => "ESTABLISHED, CLOSE_WAIT",
+        Resource::Connections => "ESTABLISHED+CLOSE_WAIT",
         Resource::Orphans => "orphaned sockets",
         Resource::TcpMemory => "TCP memory (pages)",
         Resource::TimeWaitPorts => "ports in TIME_WAIT",

@@ -27,12 +27,19 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
     };
     let style = if model.is_frozen() { theme.unsure() } else { theme.title() };
     let room = usize::from(area.width).saturating_sub(columns(&badge) + 11);
-    let line =
-        Line::from(vec![Span::styled("observer  ", theme.title()), Span::raw(clip(&words(model), room))]);
+    let line = Line::from(vec![
+        Span::styled("observer  ", theme.title()),
+        Span::raw(clip(&short(words(model), room), room)),
+    ]);
     frame.buffer_mut().set_line(area.x, area.y, &line, area.width);
     let width = (columns(&badge) as u16).min(area.width);
     let badge = Line::styled(badge, theme.badge(style));
     frame.buffer_mut().set_line(area.right() - width, area.y, &badge, width);
+}
+
+/// The same in fewer letters, where there is little room.
+fn short(words: String, room: usize) -> String {
+    if columns(&words) <= room { words } else { words.replace("connections/s", "conn/s").replace(" UTC", "") }
 }
 
 fn words(model: &Model) -> String {

@@ -7,7 +7,7 @@ use ratatui::{
 };
 
 use crate::{
-    sinks::report::numbers::{decimal, duration},
+    sinks::report::numbers::duration,
     tui::{model::Model, text::columns},
 };
 
@@ -16,10 +16,10 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
     let (Some(player), Some(at_ns)) = (picture.player, model.shown_ns()) else { return };
     let state = if player.playing { "▶ playing" } else { "‖ paused " };
     let seconds = |at_ns: u64| picture.seconds_at(at_ns).map(duration).unwrap_or_default();
-    let before = format!("{state}  {}× speed  {} ", decimal(player.speed), seconds(at_ns));
+    let before = format!("{state}  {}×  {} ", player.speed, seconds(at_ns));
     let mut after = format!(" {}", seconds(player.to_ns));
     if player.same_verdict == Some(false) {
-        after += "  ≠ today's verdict differs from the recorded one";
+        after += "  ≠ not the verdict that was recorded";
     }
     let room = usize::from(area.width).saturating_sub(columns(&before) + columns(&after));
     let length_ns = player.to_ns.saturating_sub(player.from_ns).max(1);

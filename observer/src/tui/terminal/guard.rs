@@ -1,7 +1,7 @@
 //! Takes the terminal, and gives it back: at the end, on an error, and when any thread panics.
 
 use std::{
-    io::{self, BufWriter, Stdout, Write, stdout},
+    io::{self, BufWriter, IsTerminal, Stdout, Write, stdout},
     panic,
     sync::{
         Arc,
@@ -42,6 +42,9 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn take(sender: Sender<Message>) -> io::Result<Self> {
+        if !stdout().is_terminal() {
+            return Err(io::Error::other("the dashboard needs a terminal on standard output"));
+        }
         let hook = Arc::new(panic::take_hook());
         let ours = Arc::clone(&hook);
         panic::set_hook(Box::new(move |info| {

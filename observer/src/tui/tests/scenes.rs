@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+/// Descriptors run out, and with them the accept queue overflows.
+pub(super) const CASCADE: &str = "trampoline_cascade_fd_accept";
 /// A scene comes with every so many frames.
 const FRAMES: u64 = 3;
 
@@ -102,4 +104,22 @@ pub(super) fn picture(model: &Model) -> String {
         text.push('\n');
     }
     text
+}
+
+/// An episode under way after two that are over.
+pub(super) fn episodes(size: (u16, u16)) -> Model {
+    use crate::sinks::report::sample;
+    let mut model = live(CASCADE, usize::MAX, size);
+    let picture = model.picture();
+    let scene = Scene {
+        snapshot: picture.snapshot.clone().unwrap(),
+        verdict: picture.verdict.clone().unwrap(),
+        events: Vec::new(),
+        player: None,
+    };
+    let history = picture.history.clone();
+    let episodes = vec![Arc::new(sample::clear()), Arc::new(sample::hit())];
+    let anew = Anew { history, scene, episodes, in_episode: true };
+    model.update(Input::Feed(Feed::Anew(Box::new(anew))));
+    model
 }
