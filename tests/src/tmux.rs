@@ -17,6 +17,11 @@ const PERIOD: Duration = Duration::from_millis(50);
 /// The only session there is.
 const SESSION: &str = "lab";
 
+/// The server outlives its sessions and begins without one; nothing but the program is drawn; Escape is a key
+/// of its own at once.
+const CONFIG: &str =
+    "set -s exit-empty off\nset -s escape-time 0\nset -g status off\nset -g remain-on-exit on\n";
+
 /// A terminal with a program in it. The server dies with the lab, and the program with the server.
 #[derive(Debug)]
 pub struct Tmux {
@@ -29,8 +34,7 @@ impl Tmux {
     pub fn start(folder: &Path, (columns, lines): (u16, u16), shell: &str) -> Result<Self> {
         let socket = folder.join("tmux.sock");
         let config = folder.join("tmux.conf");
-        // Without it, the server ends before the first session.
-        fs::write(&config, "set -g exit-empty off\nset -g status off\nset -g remain-on-exit on\n")?;
+        fs::write(&config, CONFIG)?;
         let mut server = Command::new("tmux");
         server.arg("-S").arg(&socket).arg("-f").arg(&config).arg("-D");
         let server = Running::start("tmux", server, folder)?;
@@ -71,15 +75,21 @@ impl Tmux {
 
     /// Waits until the terminal shows all of these words; returns what it shows then.
     pub fn wait_for(&self, words: &[&str]) -> Result<String> {
+        self.wait_for_and_without(words, &[])
+    }
+
+    /// The same, and none of those.
+    pub fn wait_for_and_without(&self, words: &[&str], without: &[&str]) -> Result<String> {
         let begun = Instant::now();
         loop {
             let screen = self.screen()?;
             let missing: Vec<_> = words.iter().filter(|word| !screen.contains(**word)).collect();
-            if missing.is_empty() {
+            let left: Vec<_> = without.iter().filter(|word| screen.contains(**word)).collect();
+            if missing.is_empty() && left.is_empty() {
                 return Ok(screen);
             }
             if begun.elapsed() > PATIENCE {
-                bail!("the screen does not show {missing:?} within {PATIENCE:?}, but:\n{screen}");
+                bail!("the screen lacks {missing:?} and has {left:?} after {PATIENCE:?}:\n{screen}");
             }
             thread::sleep(PERIOD);
         }

@@ -27,16 +27,19 @@ pub const SCENARIO: Scenario = Scenario {
 const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (200, 50);
 const FIRST: &str = "accept_queue_overflow broke first";
+/// The head of the board's table.
+const BOARD: &str = "fault line  ";
 /// Key, and words that its view has on a small screen as well.
-const VIEWS: [(&str, &[&str]); 7] = [
-    ("2", &["Load over time", "conn/s"]),
-    ("3", &["In use", "half open"]),
-    ("4", &["What led to what"]),
-    ("5", &["What happened", "accept_queue_overflow"]),
-    ("6", &["accept_queue_overflow", "HIT"]),
-    ("7", &["Episodes"]),
-    ("1", &["FIRST", "accept_queue_overflow", "HIT", "packet_loss"]),
+const VIEWS: [(&str, &[&str]); 6] = [
+    ("2", &["─ Load over time", "conn/s"]),
+    ("3", &["─ In use", "half open"]),
+    ("4", &["─ What led to what"]),
+    ("5", &["─ What happened", "HIT accept_queue_overflow"]),
+    ("6", &["─ accept_queue_overflow", "HIT"]),
+    ("7", &["─ Episodes"]),
 ];
+/// The same of the first view.
+const OVERVIEW: [&str; 5] = [BOARD, "FIRST", "accept_queue_overflow", "HIT", "packet_loss"];
 
 fn play(stage: &Stage) -> Result<Ending> {
     let Some(observer) = stage.observer() else {
@@ -67,24 +70,30 @@ fn watched_fault(stage: &Stage, observer: &Path) -> Result<()> {
         tmux.resize(size)?;
         for (key, words) in VIEWS {
             tmux.press(&[key])?;
-            let screen = tmux.wait_for(words)?;
+            // On a large screen the board stays beside it.
+            let without: &[&str] = if size == SMALL { &[BOARD] } else { &[] };
+            let screen = tmux.wait_for_and_without(words, without)?;
             // The verdict is in sight whatever else is looked at.
             ensure!(screen.contains(FIRST), "view {key} at {size:?} hides the verdict:\n{screen}");
             look(&format!("view {key} at {size:?}"), &screen);
         }
+        tmux.press(&["1"])?;
+        look(&format!("overview at {size:?}"), &tmux.wait_for(&OVERVIEW)?);
         tmux.press(&["?"])?;
-        look("help", &tmux.wait_for(&["quit"])?);
+        look("help", &tmux.wait_for(&["─ Keys"])?);
         tmux.press(&["Escape"])?;
+        tmux.wait_for_and_without(&[FIRST], &["─ Keys"])?;
     }
     load.order(Order::Relent)?;
     service.relent()?;
     tmux.press(&["m"])?;
+    tmux.wait_for(&["phase"])?;
     tmux.press(&["s", "o", "a", "k", "Enter"])?;
     tmux.press(&["5"])?;
     tmux.wait_for(&["soak"])?;
     tmux.press(&["e"])?;
     tmux.press(&["7"])?;
-    look("episodes", &tmux.wait_for(&["Episodes", "accept_queue_overflow"])?);
+    look("episodes", &tmux.wait_for(&["─ Episodes", "accept_queue_overflow"])?);
     tmux.press(&["q"])?;
     wait_for_end(&tmux)?;
     let report = Command::new(observer).arg("report").arg(&recording).output()?;
