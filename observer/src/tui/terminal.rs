@@ -111,7 +111,7 @@ impl Screen {
     /// Draws if something changed and the last picture has been there for long enough.
     fn draw(&mut self, guard: &mut Guard) -> io::Result<()> {
         self.changed |= self.model.take_changed();
-        if !self.changed || self.last.is_some_and(|last| last.elapsed() < BETWEEN) {
+        if !guard.is_ours() || !self.changed || self.last.is_some_and(|last| last.elapsed() < BETWEEN) {
             return Ok(());
         }
         // The rate is of the beginnings: what drawing takes is not added to it.

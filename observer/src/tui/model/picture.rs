@@ -123,10 +123,23 @@ impl Picture {
         seen.iter().position(|seen| *seen == id).map(|at| at + 1)
     }
 
-    /// The step of the history that an instant falls into.
+    /// The step of the history that an instant falls into. Scenes come about as often as steps: where one
+    /// is without a scene, the one before stands in.
     pub fn step_at(&self, at_ns: u64) -> Option<&Step> {
+        let at = self.index_at(at_ns)?;
+        let mut latest = self.history.steps().get(at.saturating_sub(GAP)..=at)?.iter().rev();
+        latest.clone().find(|step| is_seen(step)).or_else(|| latest.next())
+    }
+
+    /// Failures of a line from the beginning to the end of the step that an instant falls into.
+    pub fn failures_until(&self, index: usize, at_ns: u64) -> Option<u64> {
+        let steps = self.history.steps().get(..=self.index_at(at_ns)?)?;
+        Some(steps.iter().filter_map(|step| step.lines.get(index)).map(|line| line.failures).sum())
+    }
+
+    fn index_at(&self, at_ns: u64) -> Option<usize> {
         let since_ns = at_ns.checked_sub(self.history.start_ns()?)?;
-        self.history.steps().get((since_ns / self.history.step_ns()) as usize)
+        Some((since_ns / self.history.step_ns()) as usize)
     }
 
     /// How a line stood at an instant of the past.
@@ -179,6 +192,15 @@ impl Picture {
         let (from_ns, now_ns) = (self.history.start_ns()?, self.snapshot.as_ref()?.at_ns);
         Some((from_ns, now_ns.max(from_ns + SHORTEST_NS)))
     }
+}
+
+/// Steps without a scene for which the one before stands in.
+pub const GAP: usize = 2;
+
+/// Whether somebody looked in a step.
+fn is_seen(step: &Step) -> bool {
+    let known = |line: &LineStep| line.usage_ratio.is_some() || line.failures > 0;
+    step.connections_per_s.is_some() || step.concurrency.is_some() || step.lines.iter().any(known)
 }
 
 /// A course that is shorter than this grows into the space it will have.

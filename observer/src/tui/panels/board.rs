@@ -92,9 +92,12 @@ const PERCENT: usize = 6;
 const FAILURES: usize = 9;
 const RATE: usize = 6;
 
+/// Below this width there is no room for the layers.
+const NARROW: usize = PLACE + NAME + STATE + PERCENT + FAILURES + RATE + 9;
+
 impl Columns {
     fn of(width: usize, has_headings: bool) -> Self {
-        let layer = if has_headings { 0 } else { 9 };
+        let layer = if has_headings || width < NARROW { 0 } else { 9 };
         let mut rest = width.saturating_sub(PLACE + layer + NAME + STATE + PERCENT + FAILURES + RATE);
         let mut take = |wanted: usize, from: usize| {
             let taken = if rest >= from { wanted } else { 0 };
@@ -162,12 +165,11 @@ impl Values {
         let values = match model.cursor_ns {
             Some(at_ns) => {
                 let step = picture.step_at(at_ns).and_then(|step| step.lines.get(line).copied());
-                let failures = step.map(|step| step.failures as f64);
                 Self {
                     state: picture.state_at(line, at_ns),
                     ratio: step.and_then(|step| step.usage_ratio),
                     closest: None,
-                    failures,
+                    failures: picture.failures_until(line, at_ns).map(|failures| failures as f64),
                     per_s: picture.failures_per_s_then(line, at_ns),
                 }
             }

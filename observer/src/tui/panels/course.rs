@@ -2,11 +2,9 @@
 
 use crate::{
     core::{history::Step, verdict::Verdict},
-    tui::model::picture::Picture,
+    tui::model::picture::{GAP, Picture},
 };
 
-/// Steps in a row for which the value before stands in.
-const GAP: u64 = 2;
 /// Eighths of a cell.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -54,7 +52,8 @@ impl Axis {
             let value = value(step).filter(|value| value.is_finite());
             known = value.map(|value| (at_ns, value)).or(known);
             // Scenes come about as often as steps: one without a scene is not a gap.
-            let Some((_, value)) = known.filter(|(then_ns, _)| at_ns <= then_ns + GAP * step_ns) else {
+            let Some((_, value)) = known.filter(|(then_ns, _)| at_ns <= then_ns + GAP as u64 * step_ns)
+            else {
                 continue;
             };
             if at_ns + step_ns < self.from_ns || at_ns > self.to_ns {

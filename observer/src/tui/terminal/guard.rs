@@ -64,6 +64,11 @@ impl Guard {
         }
     }
 
+    /// Whether the terminal is still ours: when another thread panics, it is given back at once.
+    pub(super) fn is_ours(&self) -> bool {
+        TAKEN.load(Ordering::SeqCst)
+    }
+
     /// Copies a text to the clipboard of the user's terminal (OSC 52), which works over SSH as well.
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         let writer = self.terminal.backend_mut();

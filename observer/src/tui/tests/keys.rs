@@ -138,7 +138,7 @@ fn looking_back_shows_the_values_then() {
     }
     assert!(model.is_frozen() && model.cursor_ns.is_some());
     let then = row(&model);
-    assert!(then.contains("clear") && !then.contains("►FIRST"), "{then}");
+    assert!(then.contains("clear") && then.contains("9.3%") && !then.contains("►FIRST"), "{then}");
     press(&mut model, KeyCode::Esc);
     assert!(!model.is_frozen() && model.cursor_ns.is_none());
 }
