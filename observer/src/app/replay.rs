@@ -50,6 +50,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
         .spawn(move || -> Result<()> {
             let tape = Tape::load(&path)?;
             let _ = ready.send(tape.damage.clone());
+            if let Some(damage) = &tape.damage {
+                let _ = feed.send(Feed::Notice(damage.clone()));
+            }
             Deck::new(&tape).play(&feed, &asked);
             Ok(())
         })
@@ -78,6 +81,8 @@ struct Tape {
     from_ns: u64,
     to_ns: u64,
     same_verdict: Option<bool>,
+    /// What its episodes come to, the last one included.
+    episodes: Vec<Arc<Verdict>>,
     /// What is wrong with it, where something is.
     damage: Option<String>,
 }
@@ -86,12 +91,15 @@ impl Tape {
     fn load(path: &Path) -> Result<Self> {
         let reader = Reader::open(path)?;
         let mut engine = Engine::new(reader.header().clone());
-        let (mut from_ns, mut to_ns, mut damage) = (None, 0, None);
+        let (mut from_ns, mut to_ns, mut damage, mut episodes) = (None, 0, None, Vec::new());
         for frame in reader.frames() {
             match frame {
                 Ok(frame) => {
                     from_ns.get_or_insert(frame.mono_ns);
                     to_ns = frame.mono_ns;
+                    if begins(&frame) && engine.is_started() {
+                        episodes.push(Arc::new(engine.verdict(None)));
+                    }
                     engine.step(&frame);
                 }
                 Err(error) if from_ns.is_none() => return Err(error.into()),
@@ -100,8 +108,10 @@ impl Tape {
         }
         let Some(from_ns) = from_ns else { bail!("{}: nothing was recorded", path.display()) };
         let recorded = reader.recorded_verdict().ok().flatten();
-        let same_verdict = recorded.map(|recorded| judgement(&recorded) == judgement(&engine.verdict(None)));
-        Ok(Self { reader, from_ns, to_ns, same_verdict, damage })
+        let verdict = engine.verdict(None);
+        let same_verdict = recorded.map(|recorded| judgement(&recorded) == judgement(&verdict));
+        episodes.push(Arc::new(verdict));
+        Ok(Self { reader, from_ns, to_ns, same_verdict, episodes, damage })
     }
 
     /// The frames, from the first to the last whole one.
@@ -109,6 +119,11 @@ impl Tape {
         let frames: Box<dyn Iterator<Item = Frame>> = Box::new(self.reader.frames().map_while(Result::ok));
         frames.peekable()
     }
+}
+
+/// Whether a run or an episode begins with this frame.
+fn begins(frame: &Frame) -> bool {
+    frame.marks.iter().any(|mark| matches!(mark, Mark::CommandStarted { .. }))
 }
 
 /// What was judged, whatever the words: the outcome, and what was hit where and when and because of what.
@@ -131,7 +146,6 @@ struct Deck<'a> {
     history_ns: u64,
     log: Vec<Event>,
     fresh: Vec<Event>,
-    episodes: Vec<Arc<Verdict>>,
     verdict: Arc<Verdict>,
     judged: Instant,
     at_ns: u64,
@@ -157,7 +171,6 @@ impl<'a> Deck<'a> {
             history_ns: 0,
             log: Vec::new(),
             fresh: Vec::new(),
-            episodes: Vec::new(),
             verdict,
             judged: now,
             at_ns: tape.from_ns,
@@ -258,11 +271,8 @@ impl<'a> Deck<'a> {
     }
 
     fn take_in(&mut self, frame: &Frame) -> bool {
-        let begins = frame.marks.iter().any(|mark| matches!(mark, Mark::CommandStarted { .. }));
+        let begins = begins(frame);
         let ends = frame.marks.iter().any(|mark| matches!(mark, Mark::CommandEnded { .. }));
-        if begins && self.engine.is_started() {
-            self.episodes.push(Arc::new(self.engine.verdict(None)));
-        }
         let update = self.engine.step(frame);
         self.fresh.extend(Event::of(frame, &update, &self.engine));
         if begins {
@@ -299,8 +309,68 @@ impl<'a> Deck<'a> {
         Feed::Anew(Box::new(Anew {
             history: self.history.clone(),
             scene,
-            episodes: self.episodes.clone(),
+            episodes: self.tape.episodes.clone(),
             in_episode,
         }))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn tape() -> Tape {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+        Tape::load(&folder.join("trampoline_cascade_throttle_accept/run.observer")).unwrap()
+    }
+
+    fn anew(feed: Feed) -> Anew {
+        match feed {
+            Feed::Anew(anew) => *anew,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Everything of a picture that has to be the same, however one came to it.
+    fn same(a: &Anew, b: &Anew) {
+        assert_eq!(a.scene.snapshot, b.scene.snapshot);
+        assert_eq!(*a.scene.verdict, *b.scene.verdict);
+        assert_eq!(a.scene.events, b.scene.events);
+        assert_eq!(a.history.steps(), b.history.steps());
+    }
+
+    #[test]
+    fn wherever_one_comes_from_an_instant_looks_the_same() {
+        let tape = tape();
+        let (from_ns, length_ns) = (tape.from_ns, tape.to_ns - tape.from_ns);
+        let mut wanderer = Deck::new(&tape);
+        for share in [7, 2, 9, 9, 0, 5, 10, 3] {
+            let at_ns = from_ns + length_ns * share / 10;
+            same(&anew(wanderer.seek(at_ns)), &anew(Deck::new(&tape).seek(at_ns)));
+        }
+    }
+
+    #[test]
+    fn a_step_on_and_a_step_back_lead_to_the_same_frame() {
+        let tape = tape();
+        let mut deck = Deck::new(&tape);
+        let here = anew(deck.seek(tape.from_ns + (tape.to_ns - tape.from_ns) / 2));
+        deck.obey(&Request::Step(true));
+        let back = anew(deck.obey(&Request::Step(false)));
+        same(&here, &back);
+        assert!(!deck.playing, "who steps does not want to be carried on");
+    }
+
+    #[test]
+    fn at_the_end_stands_what_a_report_says() {
+        let tape = tape();
+        let mut deck = Deck::new(&tape);
+        let end = anew(deck.seek(u64::MAX));
+        assert_eq!(end.scene.verdict, tape.episodes[0]);
+        assert_eq!(end.scene.verdict.outcome, crate::core::verdict::Outcome::Hit);
+        // Playing from the end is playing from the beginning.
+        let begun = anew(deck.obey(&Request::Play(true)));
+        assert!(begun.scene.snapshot.at_ns < end.scene.snapshot.at_ns);
     }
 }
