@@ -141,11 +141,15 @@ impl Engine {
 
     /// Takes in one frame.
     pub fn step(&mut self, frame: &Frame) -> Update {
+        let is_first = self.times.first_ns.is_none();
         self.clock(frame);
         frame.marks.iter().for_each(|mark| self.begin(mark));
         let mut update = Update { newly_failing: self.newly_failing(frame), ..Update::default() };
         let increments = self.ledger.enter(frame);
         self.audit.enter(frame, &increments);
+        if is_first {
+            self.load.take_over(frame, &self.ledger);
+        }
         self.load.enter(frame, &increments);
         self.note_strain(&increments);
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);

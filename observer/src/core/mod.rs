@@ -12,6 +12,7 @@ pub mod chain;
 pub mod detect;
 pub mod engine;
 pub mod event;
+pub mod fact_key;
 pub mod frame;
 pub mod history;
 pub mod inference;

@@ -136,7 +136,7 @@ impl Story {
                 self.used(Resource::AcceptQueue, Subject::listener(netns, address(port)), 0, 16);
             }
         }
-        self.frame.signals.iter_mut().for_each(origin);
+        self.frame.signals.iter_mut().filter(|sample| !sample.tier.is_probe()).for_each(origin);
     }
 
     fn end(&mut self) -> &mut Self {
