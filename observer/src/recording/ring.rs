@@ -81,7 +81,8 @@ impl Ring {
         Ok(Self { queue: Some(queue), thread: Some(thread), status, frames_lost: 0 })
     }
 
-    /// Hands over a frame, without ever waiting. It is lost, and counted, when too many wait already.
+    /// Hands over a frame, without ever waiting. It is lost, and counted, when too many wait already; a keyframe
+    /// then lacks what only that one told.
     pub fn frame(&mut self, frame: Frame) {
         if self.send(Message::Frame(Box::new(frame))).is_err() {
             self.frames_lost += 1;

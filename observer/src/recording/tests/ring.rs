@@ -237,6 +237,34 @@ fn a_frame_that_cannot_be_recorded_costs_only_itself() {
 }
 
 #[test]
+fn a_disk_that_is_too_slow_loses_frames_and_never_holds_up_a_tick() {
+    let folder = tempdir().unwrap();
+    let mut ring = Ring::create(&header(), options(folder.path(), LONG)).unwrap();
+    give(&mut ring, &[frame(0)]);
+    // Another program holds the disk's attention: the next frame waits for it.
+    let own = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let other = rusqlite::Connection::open(own.join("segment-0")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let frames = frames(800);
+    let begun = Instant::now();
+    frames[1..].iter().cloned().for_each(|frame| ring.frame(frame));
+    let refused = ring.save(&folder.path().join("saved"), None).wait().unwrap_err().to_string();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(refused.contains("try again"), "{refused}");
+    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
+    let lost = ring.status().frames_lost;
+    assert!((798 - 600..=799 - 600).contains(&lost), "{lost}");
+    assert_eq!(ring.trouble().unwrap(), "frames are lost: the disk is too slow");
+    let kept_ns = frames[799 - lost as usize].mono_ns;
+    wait_until(|| ring.status().held_ns.is_some_and(|(_, to_ns)| to_ns >= kept_ns));
+    give(&mut ring, &[frame(800)]);
+    wait_until(|| ring.status().held_ns.is_some_and(|(_, to_ns)| to_ns >= frame(800).mono_ns));
+    let saved = ring.save(&folder.path().join("saved"), None).wait().unwrap();
+    assert_eq!((saved.frames, saved.frames_lost), (801 - lost, lost));
+}
+
+#[test]
 fn a_disk_that_is_full_ends_the_ring_and_nothing_else() {
     let elsewhere = tempdir().unwrap();
     on_a_small_disk("a_disk_that_is_full_ends_the_ring_and_nothing_else", 1 << 20, |folder| {
