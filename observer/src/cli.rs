@@ -60,6 +60,9 @@ pub struct LiveArgs {
     /// Keep everything that was seen, for `observer report`, `replay` and SQL
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Keep the latest minutes on disk, to be saved after a surprise; 0s keeps nothing
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub keep: Duration,
     /// Also arm hooks that cost every system call of the host
     #[arg(long)]
     pub precise: bool,

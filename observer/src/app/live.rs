@@ -3,8 +3,10 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    path::Path,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -27,7 +29,7 @@ use crate::{
         verdict::Verdict,
     },
     kernel::Options,
-    recording::Recorded,
+    recording::{Recorded, Saved, Saving},
     sinks::report::{Format, render},
     tui::{
         self,
@@ -97,9 +99,11 @@ fn observe(
         let subject =
             Subject { command: Vec::new(), targets: args.target, ignore: args.ignore, plan: Vec::new() };
         let options = Options { precise: args.precise };
-        let observation = Observation::begin(subject, options, args.record.as_deref())?;
+        let mut observation = Observation::begin(subject, options, args.record.as_deref())?;
         let wait = Wait::new(&observation)?;
+        let kept = if args.keep.is_zero() { Ok(()) } else { observation.keep(args.keep) };
         let notices = [
+            kept.err().map(|error| format!("the latest minutes are not kept: {error}")),
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
             observation.nameless().map(str::to_owned),
         ];
@@ -107,10 +111,8 @@ fn observe(
         for notice in notices.into_iter().flatten() {
             let _ = feed.send(Feed::Notice(notice));
         }
-        let recorded_to = args.record.map(|path| path.display().to_string());
-        Ok(Watch { session: Session::new(observation), feed, recorded_to }
-            .until_asked(wait, asked, signals)
-            .await)
+        let watch = Watch { session: Session::new(observation), feed, savings: Vec::new() };
+        Ok(watch.until_asked(wait, asked, signals).await)
     })
 }
 
@@ -118,7 +120,8 @@ fn observe(
 struct Watch {
     session: Session,
     feed: Sender<Feed>,
-    recorded_to: Option<String>,
+    /// What is being saved.
+    savings: Vec<Saving>,
 }
 
 impl Watch {
@@ -146,6 +149,7 @@ impl Watch {
                     let mark = woken.into_mark(mono_ns());
                     let seen = self.session.tick(mark.into_iter().collect());
                     self.tell(seen);
+                    self.tell_saved();
                     if failed {
                         Wait::after_failure().await;
                     }
@@ -163,10 +167,7 @@ impl Watch {
             }
             Request::BeginEpisode => Some(self.session.begin(Vec::new())),
             Request::EndEpisode => self.session.end_episode(),
-            Request::Save(_) => Some(Feed::Notice(match &self.recorded_to {
-                Some(path) => format!("everything is being recorded to {path}"),
-                None => "nothing is kept: start with --record FILE".to_owned(),
-            })),
+            Request::Save(name) => self.save(Path::new(&name)),
             // A recording's, which this is not; and the end, which is dealt with above.
             Request::Play(_)
             | Request::Speed(_)
@@ -178,12 +179,45 @@ impl Watch {
         self.tell(seen);
     }
 
+    fn save(&mut self, path: &Path) -> Option<Feed> {
+        match self.session.save(path) {
+            Some(saving) => {
+                self.savings.push(saving);
+                None
+            }
+            None => Some(Feed::Notice("nothing is kept: start with --keep 30m or --record FILE".to_owned())),
+        }
+    }
+
+    /// Tells of what has been saved by now.
+    fn tell_saved(&mut self) {
+        let mut told = Vec::new();
+        self.savings.retain(|saving| match saving.poll() {
+            Some(Ok(saved)) => {
+                told.push(format!("saved {} to {}", length(&saved), saved.path.display()));
+                false
+            }
+            Some(Err(error)) => {
+                told.push(format!("not saved: {error}"));
+                false
+            }
+            None => true,
+        });
+        told.into_iter().for_each(|words| self.tell(Some(Feed::Notice(words))));
+    }
+
     /// Nobody may be looking any more: then the request to end is on its way.
     fn tell(&self, feed: Option<Feed>) {
         if let Some(feed) = feed {
             let _ = self.feed.send(feed);
         }
     }
+}
+
+/// How much was saved: `12m 30s`.
+fn length(saved: &Saved) -> String {
+    let length = Duration::from_nanos(saved.to_ns.saturating_sub(saved.from_ns));
+    humantime::format_duration(Duration::from_secs(length.as_secs())).to_string()
 }
 
 fn ends(signal: Signal) -> bool {

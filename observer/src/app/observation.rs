@@ -4,6 +4,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -24,7 +25,7 @@ use crate::{
         verdict::{OwnCost, Verdict},
     },
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
-    recording::{Recorded, RecorderThread, Writer},
+    recording::{Recorded, RecorderThread, RecordingError, Ring, RingOptions, Saving, Writer},
     sources::{Collector, CollectorConfig, Statuses},
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Observation {
     statuses: Statuses,
     engine: Engine,
     recorder: Option<RecorderThread>,
+    ring: Option<Ring>,
     /// How long it took to hand over the latest frame to the recorder.
     recording_ns: u64,
     pids_are_the_kernels: bool,
@@ -75,10 +77,23 @@ impl Observation {
             statuses: Statuses::default(),
             engine: Engine::new(header),
             recorder,
+            ring: None,
             recording_ns: 0,
             pids_are_the_kernels,
             seq: 0,
         })
+    }
+
+    /// Keeps the latest minutes from now on, for whoever wants to save them.
+    pub(super) fn keep(&mut self, keep: Duration) -> Result<(), RecordingError> {
+        self.ring = Some(Ring::create(self.engine.header(), RingOptions::keeping(keep))?);
+        Ok(())
+    }
+
+    /// Saves what is kept; `None` where nothing is. It takes a while, and delays nobody.
+    pub(super) fn save(&self, path: &Path) -> Option<Saving> {
+        let verdict = self.engine.verdict(own_cost());
+        self.ring.as_ref().map(|ring| ring.save(path, Some(verdict)))
     }
 
     /// Why there are no probes, when there are none.
@@ -151,10 +166,18 @@ impl Observation {
             duration_ns: self.recording_ns,
             error: recorder.trouble().map(str::to_owned),
         }));
+        frame.sources.extend(self.ring.as_ref().map(|ring| SourceStatus {
+            source: "ring".into(),
+            duration_ns: 0,
+            error: ring.trouble(),
+        }));
         // Before the engine and the recording alike, so that a replay is fed the same.
         self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);
         let happened = Happening::of(&frame, &update, &self.engine);
+        if let Some(ring) = &mut self.ring {
+            ring.frame(frame.clone());
+        }
         if let Some(recorder) = &mut self.recorder {
             let before_ns = mono_ns();
             recorder.frame(frame);

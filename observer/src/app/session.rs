@@ -1,7 +1,7 @@
 //! What `live` and `serve` watch: an observation with one episode after the other, and the scenes it makes for
 //! whoever looks on.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::{
     clock::mono_ns,
@@ -16,7 +16,7 @@ use crate::{
         snapshot::Snapshot,
         verdict::Verdict,
     },
-    recording::Recorded,
+    recording::{Recorded, Saving},
     tui::feed::{Anew, Feed, Scene},
 };
 
@@ -126,6 +126,11 @@ impl Session {
         if let Some(latest) = self.over.last_mut().filter(|_| is_over) {
             *latest = Arc::new(self.observation.engine().verdict(own_cost()));
         }
+    }
+
+    /// Saves what was kept of the latest minutes; `None` where nothing is kept.
+    pub(super) fn save(&self, path: &Path) -> Option<Saving> {
+        self.observation.save(path)
     }
 
     /// Looks a last time and closes everything.

@@ -141,11 +141,15 @@ impl Engine {
 
     /// Takes in one frame.
     pub fn step(&mut self, frame: &Frame) -> Update {
+        let is_first = self.times.first_ns.is_none();
         self.clock(frame);
         frame.marks.iter().for_each(|mark| self.begin(mark));
         let mut update = Update { newly_failing: self.newly_failing(frame), ..Update::default() };
         let increments = self.ledger.enter(frame);
         self.audit.enter(frame, &increments);
+        if is_first {
+            self.load.take_over(frame, &self.ledger);
+        }
         self.load.enter(frame, &increments);
         self.note_strain(&increments);
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
@@ -187,6 +191,11 @@ impl Engine {
     fn is_watched(&self, line: usize, at_ns: u64) -> bool {
         let afterthought = self.times.end_ns.is_none_or(|end_ns| at_ns <= end_ns + AFTERTHOUGHT_NS);
         afterthought || LINES[line].outlasts_load()
+    }
+
+    /// What was known before the first frame.
+    pub fn header(&self) -> &RunHeader {
+        &self.header
     }
 
     /// Whether a run has begun; before that is the pre-roll.

@@ -74,8 +74,15 @@ pub struct SignalSample {
     /// CLOCK_MONOTONIC of this read.
     pub read_ns: u64,
     /// CLOCK_MONOTONIC of the read before this one, at which the count was still the former one;
-    /// equal to `read_ns` at the first read, which sets the origin.
+    /// equal to `read_ns` at the first read, which sets the origin: whatever it counted happened before.
     pub since_ns: u64,
+}
+
+impl SignalSample {
+    /// Whether this read only says from where on the count goes up.
+    pub fn is_origin(&self) -> bool {
+        self.since_ns == self.read_ns
+    }
 }
 
 /// A resource that can be in use up to a limit.

@@ -9,7 +9,7 @@ use std::{
 
 use observer_common::{Signal, SubjectKind};
 
-pub use self::entry::{Bracket, Increment, LogLine, Process, Series, Usage, Victim};
+pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim};
 use super::{
     frame::{Fact, Frame, Resource, RunHeader, SignalSample, UsageSample},
     lines,
@@ -52,8 +52,10 @@ pub struct Ledger {
     pub failing: BTreeMap<String, String>,
     /// Loss counts by reason, since the probes were loaded.
     losses: BTreeMap<String, u64>,
-    /// Of them, those of earlier episodes.
+    /// Of them, those of earlier episodes, and those before the first frame.
     losses_before: BTreeMap<String, u64>,
+    /// Whether a frame was entered already.
+    begun: bool,
     /// The network namespace that observer runs in.
     pub own_netns: Option<u32>,
     /// Signals that probes count: the kernel's counters of them are not entered a second time.
@@ -64,16 +66,6 @@ pub struct Ledger {
     started: bool,
     /// When the load ended.
     ended_ns: Option<u64>,
-}
-
-/// What counts by itself: a probe's cell, or a counter of the kernel's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cell {
-    signal: Signal,
-    subject: Subject,
-    probe: bool,
-    generator: bool,
-    reason: Option<String>,
 }
 
 /// One read of a cell or counter.
@@ -133,6 +125,9 @@ impl Ledger {
         }
         for loss in &frame.losses {
             self.losses.insert(loss.reason.clone(), loss.count);
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            self.losses_before = self.losses.clone();
         }
         for usage in &frame.usages {
             self.enter_usage(usage);
@@ -370,24 +365,18 @@ impl Ledger {
     /// identity (the addresses of one listener, the processes of one destination).
     fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
         let now = Reading { count: sample.count, last_ns: sample.last_ns };
-        let key = Cell {
-            signal: sample.signal,
-            subject: sample.subject.clone(),
-            probe: sample.tier.is_probe(),
-            generator: sample.generator,
-            reason: sample.reason.clone(),
-        };
-        match self.cells.insert(key, now) {
+        match self.cells.insert(Cell::of(sample), now) {
             Some(before) => before,
-            // Probes count from zero when they are loaded; a counter's first read is its origin.
-            None if sample.tier.is_probe() => Reading { count: 0, last_ns: None },
+            // Probes count from zero when they are loaded, but a recording may begin later. A counter has counted
+            // since the boot.
+            None if sample.tier.is_probe() && !sample.is_origin() => Reading { count: 0, last_ns: None },
             None => now,
         }
     }
 
     /// The subject under which a sample is entered: cgroup and pid are attributes, not identity,
     /// and connections count at the listener that accepted them.
-    fn identity_of(&mut self, sample: &SignalSample) -> Subject {
+    pub fn place_of(&self, sample: &SignalSample) -> Subject {
         let mut subject = identity(&sample.subject);
         match sample.signal {
             // The host's file table is nobody's in particular.
@@ -395,15 +384,31 @@ impl Ledger {
             signal if signal.subject_kind() != SubjectKind::Process => subject.pid = None,
             _ => {}
         }
-        let of_connection = matches!(sample.signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
-            || sample.signal.subject_kind() == SubjectKind::Peer;
-        if of_connection && let (Some(netns), Some(address)) = (subject.netns, subject.listener) {
-            let listener = self.listener_of(netns, address);
-            self.accepted_at.insert((netns, address), listener);
-            subject.listener = Some(listener);
+        if is_of_connection(sample.signal)
+            && let (Some(netns), Some(address)) = (subject.netns, subject.listener)
+        {
+            subject.listener = Some(self.listener_of(netns, address));
         }
         subject
     }
+
+    /// The same, and keeps which listener is behind the address of a connection.
+    fn identity_of(&mut self, sample: &SignalSample) -> Subject {
+        let subject = self.place_of(sample);
+        let Subject { netns, listener: address, .. } = sample.subject;
+        if is_of_connection(sample.signal)
+            && let (Some(at), Some(listener)) = (netns.zip(address), subject.listener)
+        {
+            self.accepted_at.insert(at, listener);
+        }
+        subject
+    }
+}
+
+/// Whether a signal is counted at the accepted connection, and so tells the address it came to.
+fn is_of_connection(signal: Signal) -> bool {
+    matches!(signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
+        || signal.subject_kind() == SubjectKind::Peer
 }
 
 /// Whether a signal is counted at the listening socket itself, and so tells its own address.

@@ -6,8 +6,8 @@ use observer_common::Signal;
 
 use super::{
     chain::{Rates, Throttling},
-    frame::{Frame, Resource, Tier},
-    ledger::{Bracket, Increment, identity},
+    frame::{Frame, Resource, SignalSample, Tier},
+    ledger::{Bracket, Increment, Ledger, identity},
     scope::Scope,
     subject::Subject,
     verdict::Load,
@@ -47,6 +47,22 @@ pub struct LoadHistory {
 }
 
 impl LoadHistory {
+    /// Takes over from the first frame what was counted before it: connections that are open when a recording
+    /// begins stay open in it.
+    pub fn take_over(&mut self, frame: &Frame, ledger: &Ledger) {
+        let counted_before = |sample: &&SignalSample| sample.tier.is_probe() && sample.is_origin();
+        for sample in frame.signals.iter().filter(counted_before).filter(|sample| is_load(sample.signal)) {
+            let stream = Stream {
+                signal: sample.signal,
+                subject: ledger.place_of(sample),
+                generator: sample.generator,
+                probed: true,
+            };
+            let total = &mut self.streams.entry(stream).or_default().total;
+            *total = total.saturating_add(sample.count);
+        }
+    }
+
     /// Enters what happened in a tick.
     pub fn enter(&mut self, frame: &Frame, increments: &[Increment]) {
         self.last_ns = frame.mono_ns;
@@ -109,10 +125,10 @@ impl LoadHistory {
             .map(|step| {
                 let start_ns = from_ns + step as u64 * step_ns;
                 let connections = arrivals.as_ref().map(|counts| counts[step]);
-                gone += closed[step];
+                gone = gone.saturating_add(closed[step]);
                 let concurrency = match (&opened, &mut open) {
                     (Some(opened), Some(open)) => {
-                        *open += opened[step];
+                        *open = open.saturating_add(opened[step]);
                         Some(open.saturating_sub(gone) as f64)
                     }
                     _ => self.established_at(start_ns + step_ns).map(|count| count as f64),
@@ -166,7 +182,7 @@ impl LoadHistory {
         for (_, counted) in self.streams.iter().filter(|(stream, _)| wanted(stream)) {
             let sum = sum.get_or_insert_default();
             let since: u64 = counted.bins.range(from..).map(|(_, count)| count).sum();
-            sum.total += counted.total - since;
+            sum.total = sum.total.saturating_add(counted.total - since);
             for (bin, count) in counted.bins.range(from..to) {
                 *sum.bins.entry(*bin).or_default() += count;
             }
@@ -339,7 +355,7 @@ impl Counted {
                 *self.bins.entry(bin).or_default() += events;
             }
         }
-        self.total += increment.events;
+        self.total = self.total.saturating_add(increment.events);
     }
 }
 

@@ -4,7 +4,8 @@
 //! [`ledger`] keeps the counts, [`inference`] makes up for hooks this kernel refuses, [`detect`] finds
 //! onsets, [`audit`] holds the probes against the counters, [`scope`] says what is part of the test, [`lines`] is the catalogue, [`chain`] links causes
 //! to effects, [`phase`] cuts the load into phases, and [`assemble`] writes the verdict. Between two verdicts,
-//! [`snapshot`] says how things stand and [`event`] what happened; [`history`] keeps their course.
+//! [`snapshot`] says how things stand and [`event`] what happened; [`history`] keeps their course, and [`keyframe`]
+//! what a recording has to tell that begins in the middle.
 
 pub mod assemble;
 pub mod audit;
@@ -14,9 +15,11 @@ pub mod detect;
 pub mod engine;
 pub mod episode;
 pub mod event;
+pub mod fact_key;
 pub mod frame;
 pub mod history;
 pub mod inference;
+pub mod keyframe;
 pub mod ledger;
 pub mod lines;
 pub mod load;

@@ -103,7 +103,6 @@ impl Drain {
     }
 
     fn cells(&mut self, began: u64, frame: &mut Frame) -> Result<(), MapError> {
-        let since_ns = self.read_ns.unwrap_or(began);
         for entry in self.cells.iter().flat_map(PerCpuHashMap::iter) {
             let (key, values) = entry?;
             let mut total = Cell::default();
@@ -115,6 +114,9 @@ impl Drain {
             if key.flags & key_flags::FALLBACK != 0 && !source.fallback {
                 continue;
             }
+            // Before the first read it had counted nothing until just before its first occurrence.
+            let before_first = || total.first_ns.min(began).saturating_sub(1);
+            let since_ns = self.read_ns.unwrap_or_else(before_first);
             let sample = sample(&key, &total, source.tier, began, since_ns);
             frame.signals.extend(sample.map(|sample| SignalSample {
                 reason: self.reasons.name(sample.signal, key.reason),

@@ -113,6 +113,12 @@ pub enum RecordingError {
         /// The frame before it.
         after: u64,
     },
+    /// A ring that holds no frame yet.
+    #[error("{}: nothing is kept yet that could be saved; try again when the first tick has passed", path.display())]
+    NothingKept {
+        /// Where it was to be saved.
+        path: PathBuf,
+    },
     /// The thread that writes has died.
     #[error("{}: the recorder has stopped: {why}; what was recorded before is intact", path.display())]
     Stopped {

@@ -10,6 +10,7 @@ mod claim;
 mod error;
 mod insert;
 mod reader;
+mod ring;
 mod schema;
 mod select;
 mod series;
@@ -22,5 +23,6 @@ pub(crate) mod tests;
 
 pub use error::RecordingError;
 pub use reader::Reader;
+pub use ring::{MOST_BYTES, Ring, RingOptions, RingStatus, Saved, Saving};
 pub use thread::{QUEUE, Recorded, RecorderThread};
 pub use writer::Writer;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use observer_common::Signal;
 
 use crate::core::{
+    fact_key::FactKey,
     frame::{Fact, Frame, Resource, SignalSample, Tier, UsageSample},
     subject::{Controller, Subject},
 };
@@ -47,32 +48,6 @@ struct Gauge {
     used: u64,
     limit: Option<u64>,
     before_ns: u64,
-}
-
-/// What makes two facts speak of the same thing.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum FactKey {
-    Process(u32),
-    ListenerOwner(u32, std::net::SocketAddr, u32),
-    CgroupPath(u64, Option<Controller>),
-    ProcessCgroup(u32, Controller),
-    /// What is told once and for all: a line of a log.
-    Event(u64, String),
-    Limit(String, String),
-}
-
-impl FactKey {
-    fn of(fact: &Fact) -> Self {
-        match fact {
-            Fact::Process { pid, .. } => Self::Process(*pid),
-            Fact::ListenerOwner { netns, listener, pid } => Self::ListenerOwner(*netns, *listener, *pid),
-            Fact::CgroupPath { id, controller, .. } => Self::CgroupPath(*id, *controller),
-            Fact::ProcessCgroup { pid, controller, .. } => Self::ProcessCgroup(*pid, *controller),
-            Fact::KernelLog { at_ns, text, .. } => Self::Event(*at_ns, text.clone()),
-            Fact::OomVictim { at_ns, pid, .. } => Self::Event(*at_ns, pid.to_string()),
-            Fact::Limit { name, place, .. } => Self::Limit(name.clone(), place.clone()),
-        }
-    }
 }
 
 /// Everything as it was read last.

@@ -94,11 +94,23 @@ fn watched_fault(stage: &Stage, observer: &Path) -> Result<()> {
     tmux.press(&["e"])?;
     tmux.press(&["7"])?;
     look("episodes", &tmux.wait_for(&["─ Episodes", "accept_queue_overflow"])?);
+    let saved = stage.folder().join("kept.observer");
+    tmux.press(&["s"])?;
+    tmux.wait_for(&["file"])?;
+    tmux.press(&["-l", &saved.to_string_lossy()])?;
+    tmux.press(&["Enter"])?;
+    tmux.wait_for(&["saved "])?;
+    says_the_same(observer, &saved).context("what was saved of the latest minutes")?;
     tmux.press(&["q"])?;
     wait_for_end(&tmux)?;
-    let report = Command::new(observer).arg("report").arg(&recording).output()?;
-    let report = String::from_utf8_lossy(&report.stdout).into_owned();
-    ensure!(report.contains(FIRST), "the recording of the session says otherwise:\n{report}");
+    says_the_same(observer, &recording).context("what was recorded")
+}
+
+fn says_the_same(observer: &Path, recording: &Path) -> Result<()> {
+    let report = Command::new(observer).arg("report").arg(recording).output()?;
+    let (said, complaint) =
+        (String::from_utf8_lossy(&report.stdout), String::from_utf8_lossy(&report.stderr));
+    ensure!(said.contains(FIRST) && said.contains("soak"), "it says otherwise:\n{said}{complaint}");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod episodes;
 use super::*;
 use crate::core::{
     frame::{Fact, Resource, SignalSample, Target, UsageSample},
+    keyframe::Known,
     subject::Role,
     verdict::Outcome,
 };
@@ -23,6 +24,7 @@ const MS: u64 = 1_000_000;
 struct Story {
     engine: Engine,
     frame: Frame,
+    known: Known,
 }
 
 fn address(port: u16) -> SocketAddr {
@@ -54,7 +56,8 @@ impl Story {
             plan: Vec::new(),
             coverage,
         };
-        let mut story = Self { engine: Engine::new(header), frame: Frame::default() };
+        let mut story =
+            Self { engine: Engine::new(header), frame: Frame::default(), known: Known::default() };
         story.frame.mono_ns = 1_000 * MS;
         story
     }
@@ -108,7 +111,16 @@ impl Story {
         let mut next =
             Frame { seq: self.frame.seq + 1, mono_ns: self.frame.mono_ns + 100 * MS, ..Frame::default() };
         next.real_ns = next.mono_ns;
-        self.engine.step(&std::mem::replace(&mut self.frame, next))
+        let frame = std::mem::replace(&mut self.frame, next);
+        self.known.enter(&frame);
+        self.engine.step(&frame)
+    }
+
+    /// The same story as somebody tells it who comes in now.
+    fn told_from_here_on(mut self) -> Self {
+        self.engine = Engine::new(self.engine.header.clone());
+        self.known.opening().iter().for_each(|frame| drop(self.engine.step(frame)));
+        self
     }
 
     /// The pre-roll, and the start of a command that connects to `port`.
@@ -136,7 +148,7 @@ impl Story {
                 self.used(Resource::AcceptQueue, Subject::listener(netns, address(port)), 0, 16);
             }
         }
-        self.frame.signals.iter_mut().for_each(origin);
+        self.frame.signals.iter_mut().filter(|sample| !sample.tier.is_probe()).for_each(origin);
     }
 
     fn end(&mut self) -> &mut Self {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use observer_common::Signal;
 
 use crate::core::{
-    frame::{LogTopic, Tier, UsageSample},
+    frame::{LogTopic, SignalSample, Tier, UsageSample},
     subject::Subject,
 };
 
@@ -16,6 +16,29 @@ pub struct Bracket {
     pub lo_ns: u64,
     /// Not later than this.
     pub hi_ns: u64,
+}
+
+/// What counts by itself: a probe's cell, or a counter of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    signal: Signal,
+    subject: Subject,
+    probe: bool,
+    generator: bool,
+    reason: Option<String>,
+}
+
+impl Cell {
+    /// The one that a sample was read from.
+    pub fn of(sample: &SignalSample) -> Self {
+        Self {
+            signal: sample.signal,
+            subject: sample.subject.clone(),
+            probe: sample.tier.is_probe(),
+            generator: sample.generator,
+            reason: sample.reason.clone(),
+        }
+    }
 }
 
 /// What happened between two reads at one subject.

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Does something in a folder on a disk of `bytes`. Says so and does nothing where one may not mount.
-fn on_a_small_disk(test: &str, bytes: usize, work: impl FnOnce(&Path) + Send) {
+pub(super) fn on_a_small_disk(test: &str, bytes: usize, work: impl FnOnce(&Path) + Send) {
     let folder = tempdir().unwrap();
     let mounted = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;

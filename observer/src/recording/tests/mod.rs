@@ -5,6 +5,8 @@ mod documentation;
 mod files;
 mod full_disk;
 mod killed;
+mod ring;
+mod ring_folder;
 mod round_trip;
 mod size;
 pub(crate) mod strategy;

@@ -41,7 +41,7 @@ impl Model {
             Action::BeginEpisode => return Some(Request::BeginEpisode),
             Action::EndEpisode => return self.end_episode(),
             Action::Mark => self.ask(Ask::Phase, String::new()),
-            Action::Save => self.ask(Ask::File, "run.observer".to_owned()),
+            Action::Save => self.ask(Ask::File, String::new()),
             Action::Go => self.ask(Ask::Time, String::new()),
             Action::Play
             | Action::Tick(_)

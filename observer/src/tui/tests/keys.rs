@@ -64,6 +64,7 @@ fn a_phase_is_marked_by_name_or_by_suggestion() {
 fn live_asks_for_what_it_is_told_to() {
     let mut model = live(CASCADE, 40, SMALL);
     types(&mut model, "s");
+    press(&mut model, KeyCode::Tab);
     assert_eq!(press(&mut model, KeyCode::Enter), Some(Request::Save("run.observer".into())));
     assert_eq!(types(&mut model, "b"), Some(Request::BeginEpisode));
     assert_eq!(types(&mut model, "e"), None);

@@ -45,3 +45,32 @@ fn what_is_open_when_an_episode_begins_stays_open() {
     let phases = story.verdict().phases;
     assert_eq!(phases.last().and_then(|phase| phase.load.concurrency), Some(30.0));
 }
+
+#[test]
+fn a_recording_that_begins_in_the_middle_is_judged_from_there_on() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
+    story.counted(Signal::AcceptEnqueued, listener(80), 1);
+    story.counted(Signal::ConnectionAccepted, at.clone(), 40);
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 5);
+    story.used(Resource::AcceptQueue, listener(80), 12, 128);
+    story.step();
+    let begins_ns = story.now_ns() - 100 * MS;
+    let mut story = story.told_from_here_on();
+    let verdict = story.verdict();
+    assert_eq!(verdict.outcome, Outcome::Clear, "nothing has happened since");
+    assert_eq!(verdict.run.clock.mono_ns, begins_ns);
+    assert_eq!(verdict.headroom[0].peak_used, 12);
+
+    story.counted(Signal::AcceptedClosed, at, 10);
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 9);
+    assert_eq!(story.step().onsets.len(), 1);
+    (0..20).for_each(|_| drop(story.step()));
+    let verdict = story.verdict();
+    assert_eq!(verdict.first.expect("a hit").evidence[0].count, 4);
+    assert_eq!(
+        verdict.phases.last().and_then(|phase| phase.load.concurrency),
+        Some(30.0),
+        "what was open stays open"
+    );
+}
