@@ -40,9 +40,8 @@ pub fn run(tree: &Tree, filter: Option<&str>, tally: &Tally) -> Result<()> {
         tally.record(PLACE, "report", skipped(&error));
         return Ok(());
     }
-    let chromium = process::find_program("chromium").context("chromium is installed, but not on PATH")?;
     let mut command = Command::new("node");
-    command.arg(tree.root.join(TEST)).arg(modules(tree)).arg(chromium).arg(filter.unwrap_or_default());
+    command.arg(tree.root.join(TEST)).arg(modules(tree)).arg(chromium()?).arg(filter.unwrap_or_default());
     command.args(pages(tree)?);
     let before = (tally.total(), tally.failures());
     let ending = process::stream(&mut command, LIMIT, |line| {
@@ -98,7 +97,13 @@ fn ensure_modules(tree: &Tree) -> Result<()> {
     fs::write(&stamp, lock).with_context(|| format!("{} cannot be written", stamp.display()))
 }
 
-fn modules(tree: &Tree) -> PathBuf {
+/// The browser.
+pub fn chromium() -> Result<PathBuf> {
+    process::find_program("chromium").context("chromium is installed, but not on PATH")
+}
+
+/// The folder with what npm fetched.
+pub fn modules(tree: &Tree) -> PathBuf {
     tree.tools.join("browser")
 }
 
@@ -117,7 +122,8 @@ fn pages(tree: &Tree) -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
-fn report(tree: &Tree) -> Result<PathBuf> {
+/// The page that the built program makes of a golden recording.
+pub fn report(tree: &Tree) -> Result<PathBuf> {
     let page = tree.target.join("golden.html");
     let mut cargo = toolchain::cargo(tree)?;
     cargo.args(["run", "--quiet", "--package", "observer", "--", "report"]).arg(tree.root.join(RECORDING));

@@ -18,6 +18,7 @@ mod matrix;
 mod mirrors;
 mod modules;
 mod packages;
+mod pictures;
 mod place;
 mod process;
 mod progress;
@@ -58,7 +59,9 @@ enum Command {
     Test(test::Args),
     /// Run the lab on every kernel and write the numbers into docs/accuracy.md.
     Accuracy(accuracy::Args),
-    /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips and licences.
+    /// Make the pictures that README shows anew: docs/pictures.
+    Pictures,
+    /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips, pictures and licences.
     Lint,
     /// Fetch and unpack the kernels that the virtual machines boot.
     Kernels(kernels::Args),
@@ -84,6 +87,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo => demo::run(&tree),
         Command::Test(args) => test::run(&tree, &args),
         Command::Accuracy(args) => accuracy::run(&tree, &args),
+        Command::Pictures => pictures::run(&tree),
         Command::Lint => lint::run(&tree),
         Command::Kernels(args) => kernels::run(&tree, &args),
         Command::Vm(args) => vm::run(&tree, &args),

@@ -3,4 +3,6 @@
 mod feeds;
 mod keys;
 mod pictures;
+mod readme;
 mod scenes;
+mod svg;

@@ -2,6 +2,7 @@
 
 mod ignored;
 mod machine_paths;
+mod pictures;
 mod purity;
 
 use std::process::{Command, ExitCode};
@@ -30,11 +31,12 @@ pub fn run(tree: &Tree) -> Result<ExitCode> {
 
 /// Runs all lints, the quick ones first.
 pub fn all(tree: &Tree, tally: &Tally) -> Result<()> {
-    let lints: [(&str, Lint); 6] = [
+    let lints: [(&str, Lint); 7] = [
         ("format", format),
         ("purity", purity),
         ("machine-paths", machine_paths),
         ("ignored-tests", ignored_tests),
+        ("pictures", pictures),
         ("cargo-deny", deny),
         ("clippy", clippy),
     ];
@@ -66,6 +68,10 @@ fn machine_paths(tree: &Tree) -> Result<Outcome> {
 
 fn ignored_tests(tree: &Tree) -> Result<Outcome> {
     Ok(none_of(&ignored::check(&tree.root, &ExpectedSkips::read(tree)?)?))
+}
+
+fn pictures(tree: &Tree) -> Result<Outcome> {
+    Ok(none_of(&pictures::check(&tree.root)?))
 }
 
 fn deny(tree: &Tree) -> Result<Outcome> {
