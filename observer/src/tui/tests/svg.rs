@@ -98,11 +98,14 @@ fn shape(svg: &mut String, text: &str, (x, y): (f32, f32), ink: &str) -> bool {
     match first {
         '─' => rect(svg, (x, y + height / 2.0 - 0.5), (width, 1.0), ink),
         '━' => rect(svg, (x, y + height / 2.0 - 1.5), (width, 3.0), ink),
-        '│' => rect(svg, (x + CELL.0 / 2.0 - 0.5, y), (1.0, height), ink),
+        '│' => {
+            for column in 0..text.chars().count() {
+                rect(svg, (x + CELL.0 * (column as f32 + 0.5) - 0.5, y), (1.0, height), ink);
+            }
+        }
         '░' => {
-            // As light as its dots, and apart from the row below.
-            let ink = format!("{ink}\" opacity=\"0.2");
-            rect(svg, (x, y + 1.0), (width, height - 2.0), &ink);
+            // As light as its dots, and apart from the row below: the last two digits are how much covers.
+            rect(svg, (x, y + 1.0), (width, height - 2.0), &format!("{ink}33"));
         }
         // One eighth to the whole of a cell, from below.
         '▁'..='█' => {
