@@ -3,7 +3,7 @@
 mod entry;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     net::SocketAddr,
 };
 
@@ -46,8 +46,10 @@ pub struct Ledger {
     pub listeners: BTreeSet<(u32, SocketAddr)>,
     /// The listener behind each local address at which connections were accepted.
     pub accepted_at: BTreeMap<(u32, SocketAddr), SocketAddr>,
-    /// Limits in force, by name and place.
+    /// Limits in force when the run began, by name and place.
     pub limits: BTreeMap<(String, String), Limit>,
+    /// Those that were told later, for the next run.
+    changed_limits: BTreeMap<(String, String), Limit>,
     /// Sources that could not be read the last time, and why.
     pub failing: BTreeMap<String, String>,
     /// Loss counts by reason, since the probes were loaded.
@@ -95,6 +97,7 @@ impl Ledger {
     pub fn start_anew(&mut self) {
         self.series.values_mut().for_each(Series::forget_counts);
         self.losses_before = self.losses.clone();
+        self.limits.append(&mut self.changed_limits);
         self.log.clear();
         self.ended_ns = None;
         self.start();
@@ -263,8 +266,12 @@ impl Ledger {
             }
             Fact::Limit { name, value, place } => {
                 let limit = Limit { name: name.clone(), value: value.clone(), place: place.clone() };
+                let key = (name.clone(), place.clone());
                 // What was in force at the start stands; a later change is in the recording.
-                self.limits.entry((name.clone(), place.clone())).or_insert(limit);
+                match self.limits.entry(key) {
+                    Entry::Vacant(entry) => _ = entry.insert(limit),
+                    Entry::Occupied(entry) => _ = self.changed_limits.insert(entry.key().clone(), limit),
+                }
             }
         }
     }

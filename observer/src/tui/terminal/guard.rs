@@ -12,7 +12,7 @@ use std::{
 
 use ratatui::{
     Terminal,
-    backend::CrosstermBackend,
+    backend::{Backend, CrosstermBackend},
     crossterm::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
@@ -73,7 +73,7 @@ impl Guard {
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         let writer = self.terminal.backend_mut();
         write!(writer, "\x1b]52;c;{}\x07", base64(text.as_bytes()))?;
-        writer.flush()
+        Write::flush(writer)
     }
 }
 
@@ -100,7 +100,8 @@ fn open() -> io::Result<Terminal<CrosstermBackend<BufWriter<Stdout>>>> {
     out.flush()?;
     let writer = BufWriter::with_capacity(PICTURE_BYTES, stdout());
     let mut terminal = Terminal::new(CrosstermBackend::new(writer))?;
-    terminal.clear()?;
+    // Not `Terminal::clear`, which asks where the cursor is, and waits in vain where a terminal does not tell.
+    Backend::clear(terminal.backend_mut())?;
     terminal.hide_cursor()?;
     Ok(terminal)
 }

@@ -31,6 +31,24 @@ fn what_broke_in_one_episode_is_not_the_first_of_the_next() {
 }
 
 #[test]
+fn an_episode_names_the_limits_that_were_in_force_when_it_began() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let tell = |story: &mut Story, value: &str| {
+        let (name, place) = ("net.core.somaxconn".to_owned(), "host".to_owned());
+        story.frame.facts.push(Fact::Limit { name, place, value: value.to_owned() });
+        story.step();
+    };
+    let told = |story: &Story| story.engine.verdict(None).run.limits[0].value.clone();
+    tell(&mut story, "128");
+    tell(&mut story, "4096");
+    assert_eq!(told(&story), "128");
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    story.step();
+    assert_eq!(told(&story), "4096");
+}
+
+#[test]
 fn what_is_open_when_an_episode_begins_stays_open() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
