@@ -20,7 +20,7 @@ use super::clock::{mono_ns, real_ns};
 use crate::{
     core::{
         engine::Engine,
-        event::Event as Happening,
+        event::{Event as Happening, Judged},
         frame::{Fact, Frame, Mark, RunHeader, SourceStatus, Target},
         verdict::{OwnCost, Verdict},
     },
@@ -179,8 +179,10 @@ impl Observation {
             ring.frame(frame.clone());
         }
         if let Some(recorder) = &mut self.recorder {
+            let judged = Judged::of(&frame, &happened, &self.engine);
             let before_ns = mono_ns();
             recorder.frame(frame);
+            judged.into_iter().for_each(|judged| recorder.judged(judged));
             self.recording_ns = mono_ns().saturating_sub(before_ns);
         }
         happened

@@ -5,7 +5,7 @@ use super::{
     engine::{Engine, Update},
     frame::{Fact, Frame, Mark},
     ledger::Bracket,
-    verdict::HitSubject,
+    verdict::{HitSubject, Verdict},
 };
 
 /// Something that happened at an instant.
@@ -60,6 +60,45 @@ pub enum What {
         /// How many, so far.
         count: u64,
     },
+}
+
+impl What {
+    /// The stable name used in recordings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Ended { .. } => "ended",
+            Self::Phase { .. } => "phase",
+            Self::Onset { .. } => "onset",
+            Self::KernelLog { .. } => "kernel_log",
+            Self::Unreadable { .. } => "unreadable",
+            Self::Loss { .. } => "loss",
+        }
+    }
+}
+
+/// What was made of a frame: for a recording that people ask by themselves.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The frame.
+    pub seq: u64,
+    /// CLOCK_MONOTONIC of it.
+    pub mono_ns: u64,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// The verdict so far, where something was hit.
+    pub verdict: Option<Box<Verdict>>,
+}
+
+impl Judged {
+    /// What a frame told and the engine made of it; `None` where nothing happened. `engine` has taken in the
+    /// frame.
+    pub fn of(frame: &Frame, events: &[Event], engine: &Engine) -> Option<Self> {
+        let is_onset = |event: &Event| matches!(event.what, What::Onset { .. });
+        let verdict = events.iter().any(is_onset).then(|| Box::new(engine.verdict(None)));
+        let Frame { seq, mono_ns, .. } = *frame;
+        (!events.is_empty()).then(|| Self { seq, mono_ns, events: events.to_vec(), verdict })
+    }
 }
 
 impl Event {

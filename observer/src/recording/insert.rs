@@ -6,8 +6,10 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::series::{SignalSeries, UsageSeries};
 use crate::core::{
+    event::{Event, What},
     frame::{Fact, Loss, Mark, PhaseSource, RunHeader, SignalSample, SourceStatus, UsageSample},
     subject::{Controller, Subject},
+    verdict::{Phase, Verdict},
 };
 
 /// Why a row was not written.
@@ -258,4 +260,71 @@ fn source_name(source: PhaseSource) -> &'static str {
         PhaseSource::Mark => "mark",
         PhaseSource::Plan => "plan",
     }
+}
+
+pub(super) fn event(connection: &Connection, (seq, n): (i64, i64), event: &Event) -> Inserted {
+    let (mut at, mut place) = (None, None);
+    let (mut fault_line, mut name, mut text, mut count) = (None, None, None, None);
+    match &event.what {
+        What::Started => {}
+        What::Ended { exit_status } => count = exit_status.map(i64::from),
+        What::Phase { name: phase } => name = Some(phase),
+        What::Onset { fault_line: line, subject, at: bracket } => {
+            (fault_line, place, at) = (Some(*line), Some(subject), Some(bracket));
+        }
+        What::KernelLog { text: line } => text = Some(line),
+        What::Unreadable { source, why } => (name, text) = (Some(source), Some(why)),
+        What::Loss { reason, count: lost } => (name, count) = (Some(reason), Some(int("count", *lost)?)),
+    }
+    insert(
+        connection,
+        "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            seq,
+            n,
+            int("at_ns", event.at_ns)?,
+            event.what.name(),
+            fault_line,
+            maybe("lo_ns", at.map(|at| at.lo_ns))?,
+            maybe("hi_ns", at.map(|at| at.hi_ns))?,
+            place.and_then(|place| place.netns),
+            place.and_then(|place| place.listener).map(|listener| listener.to_string()),
+            place.and_then(|place| place.destination).map(|destination| destination.to_string()),
+            place.and_then(|place| place.cgroup.as_ref()),
+            place.and_then(|place| place.pid),
+            place.and_then(|place| place.comm.as_ref()),
+            name,
+            text,
+            count,
+        ],
+    )
+}
+
+pub(super) fn verdict_update(connection: &Connection, seq: i64, at_ns: u64, verdict: &Verdict) -> Inserted {
+    let first = verdict.first.as_ref();
+    insert(
+        connection,
+        "INSERT OR REPLACE INTO verdict_update VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            seq,
+            int("at_ns", at_ns)?,
+            verdict.outcome.name(),
+            first.map(|hit| &hit.fault_line),
+            first.map(|hit| hit.onset_s),
+            first.map(|hit| &hit.because),
+        ],
+    )
+}
+
+pub(super) fn phases(connection: &Connection, phases: &[Phase]) -> Inserted {
+    connection.execute("DELETE FROM phase", ())?;
+    for (n, phase) in (0_i64..).zip(phases) {
+        let Phase { name, source, start_s, end_s, load } = phase;
+        insert(
+            connection,
+            "INSERT INTO phase VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![n, name, source_name(*source), start_s, end_s, load.connections_per_s, load.concurrency],
+        )?;
+    }
+    Ok(())
 }

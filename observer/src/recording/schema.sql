@@ -1,4 +1,4 @@
--- The tables of a recording, schema version 3. docs/recording.md explains them.
+-- The tables of a recording, schema version 4. docs/recording.md explains them.
 -- Every instant (`*_ns`) is in nanoseconds of CLOCK_MONOTONIC, unless it is called `real_ns`.
 -- `seq` is the frame in which a row was written, `n` its place within that frame.
 
@@ -139,6 +139,47 @@ CREATE TABLE verdict (
     checksum         INTEGER NOT NULL
 );
 
+-- What the engine made of it at the time, for people: observer itself judges anew, and never reads it back.
+
+CREATE TABLE event (
+    seq         INTEGER NOT NULL,
+    n           INTEGER NOT NULL,
+    at_ns       INTEGER NOT NULL,
+    kind        TEXT    NOT NULL,  -- started, ended, phase, onset, kernel_log, unreadable, loss
+    fault_line  TEXT,              -- of an onset
+    lo_ns       INTEGER,           -- it was not earlier
+    hi_ns       INTEGER,           -- it was not later
+    netns       INTEGER,
+    listener    TEXT,
+    destination TEXT,
+    cgroup      TEXT,
+    pid         INTEGER,
+    comm        TEXT,
+    name        TEXT,              -- of a phase, a source, a loss
+    text        TEXT,              -- the line, or why
+    count       INTEGER,
+    PRIMARY KEY (seq, n)
+) WITHOUT ROWID;
+
+CREATE TABLE verdict_update (
+    seq              INTEGER PRIMARY KEY,
+    at_ns            INTEGER NOT NULL,
+    outcome          TEXT NOT NULL,
+    first_fault_line TEXT,
+    first_onset_s    REAL,
+    because          TEXT
+);
+
+CREATE TABLE phase (
+    n                 INTEGER PRIMARY KEY,
+    name              TEXT NOT NULL,
+    source            TEXT NOT NULL,
+    start_s           REAL NOT NULL,
+    end_s             REAL NOT NULL,
+    connections_per_s REAL,
+    concurrency       REAL
+);
+
 -- Views for people. Seconds count from the start of the command, or of the recording without one.
 
 CREATE VIEW signal AS
@@ -226,3 +267,8 @@ SELECT
     source, round(avg(duration_ns) / 1e6, 3) AS usual_worst_ms, round(max(duration_ns) / 1e6, 3) AS worst_ms,
     count(error) AS failures, max(error) AS an_error
 FROM source_status GROUP BY source ORDER BY source;
+
+CREATE VIEW clock_offset AS
+SELECT frame.seq, round((frame.mono_ns - origin.mono_ns) / 1e9, 3) AS seconds, frame.real_ns - frame.mono_ns AS offset_ns
+FROM frame, origin
+ORDER BY frame.seq;

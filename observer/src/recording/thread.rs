@@ -10,13 +10,14 @@ use std::{
 };
 
 use super::{error::RecordingError, writer::Writer};
-use crate::core::{frame::Frame, verdict::Verdict};
+use crate::core::{event::Judged, frame::Frame, verdict::Verdict};
 
 /// How many frames wait for the disk at most: a minute of them.
 pub const QUEUE: usize = 600;
 
 enum Message {
     Frame(Box<Frame>),
+    Judged(Box<Judged>),
     Finish { verdict: Option<Box<Verdict>>, lost: u64 },
 }
 
@@ -93,6 +94,12 @@ impl RecorderThread {
         }
     }
 
+    /// Hands over what was made of the latest frame. Where too many frames wait, it is left out: a replay makes
+    /// it anew.
+    pub fn judged(&mut self, judged: Judged) {
+        let _ = self.queue.try_send(Message::Judged(Box::new(judged)));
+    }
+
     /// Frames lost so far because too many waited.
     pub fn lost(&self) -> u64 {
         self.lost
@@ -128,19 +135,20 @@ fn work(writer: Writer, messages: &Receiver<Message>, failure: &OnceLock<String>
     let mut recorded = Recorded { path, frames: 0, frames_lost: 0, error: None };
     let mut ending = None;
     for message in messages {
-        let frame = match message {
-            Message::Frame(frame) => frame,
+        let (frames, written) = match message {
+            Message::Frame(frame) => (1, writer.as_mut().map(|writer| writer.frame(&frame))),
+            Message::Judged(judged) => (0, writer.as_mut().map(|writer| writer.judged(&judged))),
             Message::Finish { verdict, lost } => {
                 recorded.frames_lost += lost;
                 ending = verdict;
                 break;
             }
         };
-        match writer.as_mut().map(|writer| writer.frame(&frame)) {
-            Some(Ok(())) => recorded.frames += 1,
-            None => recorded.frames_lost += 1,
+        match written {
+            Some(Ok(())) => recorded.frames += frames,
+            None => recorded.frames_lost += frames,
             Some(Err(error)) => {
-                recorded.frames_lost += 1;
+                recorded.frames_lost += frames;
                 if !error.is_of_one_frame() {
                     writer = None;
                 }

@@ -17,6 +17,7 @@ use super::{
     series::{Ids, SignalSeries, UsageSeries, sample_id},
 };
 use crate::core::{
+    event::Judged,
     frame::{Frame, RunHeader, SCHEMA_VERSION, SignalSample, UsageSample},
     subject::Subject,
     verdict::Verdict,
@@ -173,6 +174,18 @@ impl Writer {
         Ok(id)
     }
 
+    /// Adds what was made of a frame.
+    pub fn judged(&mut self, judged: &Judged) -> Result<(), RecordingError> {
+        self.transaction(judged.seq, |writer| {
+            let seq = insert::int("seq", judged.seq)?;
+            for (n, event) in (0..).zip(&judged.events) {
+                insert::event(&writer.connection, (seq, n), event)?;
+            }
+            let verdict = judged.verdict.as_deref();
+            verdict.map_or(Ok(()), |it| insert::verdict_update(&writer.connection, seq, judged.mono_ns, it))
+        })
+    }
+
     /// Stores the verdict that was given at the time; a later one replaces it.
     pub fn verdict(&mut self, verdict: &Verdict) -> Result<(), RecordingError> {
         let seq = self.last_seq.unwrap_or(0);
@@ -190,7 +203,7 @@ impl Writer {
                     Checksum::of(&json).stored(),
                 ],
             )?;
-            Ok(())
+            insert::phases(&writer.connection, &verdict.phases)
         })
     }
 

@@ -18,6 +18,8 @@ use observer_common::Signal;
 
 use super::{Reader, RecordingError, Writer};
 use crate::core::{
+    engine::Engine,
+    event::{Event, Judged},
     frame::{
         Fact, Frame, Loss, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, SignalSample,
         SourceStatus, Target, Tier, UsageSample,
@@ -153,4 +155,20 @@ fn finished(path: &Path, frames: &[Frame]) {
 
 fn read(path: &Path) -> Result<Vec<Frame>, RecordingError> {
     Reader::open(path)?.frames().collect()
+}
+
+/// The same with everything that an observation adds: what the engine makes of it, and the verdict.
+fn judged(path: &Path, frames: &[Frame]) {
+    let mut writer = Writer::create(path, &header()).unwrap();
+    let mut engine = Engine::new(header());
+    for frame in frames {
+        writer.frame(frame).unwrap();
+        let update = engine.step(frame);
+        let events = Event::of(frame, &update, &engine);
+        if let Some(judged) = Judged::of(frame, &events, &engine) {
+            writer.judged(&judged).unwrap();
+        }
+    }
+    writer.verdict(&engine.verdict(None)).unwrap();
+    writer.finish().unwrap();
 }

@@ -92,7 +92,15 @@ fn a_golden_run_that_was_kept_whole_is_saved_as_it_was() {
         assert!(reader.is_finished().unwrap());
         assert_eq!(reader.recorded_verdict().unwrap().as_ref(), Some(&verdict));
         assert_eq!(judge(&header, &content(&to).1), verdict);
+        let onsets = rows(&to, "event WHERE kind = 'onset'");
+        assert!(onsets >= verdict.hits.len() as u32, "{onsets} onsets in {}", path.display());
+        assert_eq!(rows(&to, "phase"), verdict.phases.len() as u32);
     }
+}
+
+fn rows(recording: &Path, of: &str) -> u32 {
+    let connection = rusqlite::Connection::open(recording).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM {of}"), (), |row| row.get(0)).unwrap()
 }
 
 #[test]

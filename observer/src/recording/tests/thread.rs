@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
 
+use crate::core::event::{Event, Judged, What};
+
 use super::{
     super::{Reader, RecorderThread, Writer},
     frame, frames, header, read,
@@ -20,6 +22,27 @@ fn what_it_is_given_is_in_the_recording() {
     assert_eq!((recorded.frames, recorded.frames_lost), (50, 0));
     assert_eq!(recorded.complaint(), None);
     assert_eq!(read(&path).unwrap(), frames(50));
+}
+
+#[test]
+fn what_was_made_of_a_frame_is_beside_it_and_is_not_read_back() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("r");
+    let mut recorder = RecorderThread::spawn(Writer::create(&path, &header()).unwrap()).unwrap();
+    let loss = What::Loss { reason: "ring_full".into(), count: 3 };
+    for frame in frames(3) {
+        let events = vec![Event { at_ns: frame.mono_ns, what: loss.clone() }];
+        let judged = Judged { seq: frame.seq, mono_ns: frame.mono_ns, events, verdict: None };
+        recorder.frame(frame);
+        recorder.judged(judged);
+    }
+    let recorded = recorder.finish(None);
+    assert_eq!((recorded.frames, recorded.frames_lost), (3, 0));
+    assert_eq!(read(&path).unwrap(), frames(3));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let events = "SELECT count(*), sum(count) FROM event WHERE kind = 'loss' AND name = 'ring_full'";
+    let found: (u32, u32) = connection.query_row(events, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(found, (3, 9));
 }
 
 #[test]
