@@ -29,7 +29,7 @@ use crate::{
         verdict::Verdict,
     },
     kernel::Options,
-    recording::{Recorded, Saved, Saving},
+    recording::{Recorded, RecordingError, Saved, Saving},
     sinks::report::{Format, render},
     tui::{
         self,
@@ -38,7 +38,12 @@ use crate::{
 };
 
 /// How an observation ended.
-type Ended = Result<(Verdict, Option<Recorded>)>;
+struct Ended {
+    verdict: Verdict,
+    recorded: Option<Recorded>,
+    /// What became of what was still being saved.
+    saved: Vec<String>,
+}
 
 pub(super) fn live(args: LiveArgs) -> Result<()> {
     ensure!(
@@ -59,9 +64,10 @@ pub(super) fn live(args: LiveArgs) -> Result<()> {
         Ok(()) => show(feeds, move |request| drop(requests.send(request)), options),
         Err(_) => Ok(()),
     };
-    let (verdict, recorded) =
+    let Ended { verdict, recorded, saved } =
         observation.join().map_err(|_| anyhow!("the thread that observes panicked"))??;
     shown?;
+    saved.iter().for_each(|words| say(format_args!("{words}")));
     if let Some(complaint) = recorded.and_then(|recorded| recorded.complaint()) {
         say(format_args!("{complaint}"));
     }
@@ -90,7 +96,7 @@ fn observe(
     feed: Sender<Feed>,
     asked: UnboundedReceiver<Request>,
     signals: UnboundedReceiver<Received>,
-) -> Ended {
+) -> Result<Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -103,13 +109,14 @@ fn observe(
         let wait = Wait::new(&observation)?;
         let kept = if args.keep.is_zero() { Ok(()) } else { observation.keep(args.keep) };
         let notices = [
-            kept.err().map(|error| format!("the latest minutes are not kept: {error}")),
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
+            kept.err().map(|error| format!("the latest minutes are not kept: {error}")),
             observation.nameless().map(str::to_owned),
         ];
+        let notices: Vec<String> = notices.into_iter().flatten().collect();
         let _ = ready.send(());
-        for notice in notices.into_iter().flatten() {
-            let _ = feed.send(Feed::Notice(notice));
+        if !notices.is_empty() {
+            let _ = feed.send(Feed::Notice(notices.join("; ")));
         }
         let watch = Watch { session: Session::new(observation), feed, savings: Vec::new() };
         Ok(watch.until_asked(wait, asked, signals).await)
@@ -130,7 +137,7 @@ impl Watch {
         mut wait: Wait,
         mut asked: UnboundedReceiver<Request>,
         mut signals: UnboundedReceiver<Received>,
-    ) -> (Verdict, Option<Recorded>) {
+    ) -> Ended {
         loop {
             tokio::select! {
                 biased;
@@ -156,7 +163,9 @@ impl Watch {
                 }
             }
         }
-        self.session.finish()
+        let (verdict, recorded) = self.session.finish();
+        let saved = self.savings.into_iter().map(|saving| told(saving.wait())).collect();
+        Ended { verdict, recorded, saved }
     }
 
     fn obey(&mut self, request: Request) {
@@ -185,25 +194,21 @@ impl Watch {
                 self.savings.push(saving);
                 None
             }
-            None => Some(Feed::Notice("nothing is kept: start with --keep 30m or --record FILE".to_owned())),
+            None => Some(Feed::Notice("nothing is kept: --keep 0s says so, or it could not be".to_owned())),
         }
     }
 
     /// Tells of what has been saved by now.
     fn tell_saved(&mut self) {
-        let mut told = Vec::new();
+        let mut all = Vec::new();
         self.savings.retain(|saving| match saving.poll() {
-            Some(Ok(saved)) => {
-                told.push(format!("saved {} to {}", length(&saved), saved.path.display()));
-                false
-            }
-            Some(Err(error)) => {
-                told.push(format!("not saved: {error}"));
+            Some(result) => {
+                all.push(told(result));
                 false
             }
             None => true,
         });
-        told.into_iter().for_each(|words| self.tell(Some(Feed::Notice(words))));
+        all.into_iter().for_each(|words| self.tell(Some(Feed::Notice(words))));
     }
 
     /// Nobody may be looking any more: then the request to end is on its way.
@@ -214,12 +219,21 @@ impl Watch {
     }
 }
 
+/// What became of saving, in words.
+fn told(result: Result<Saved, RecordingError>) -> String {
+    match result {
+        Ok(saved) => format!("saved {} to {}", length(&saved), saved.path.display()),
+        Err(error) => format!("not saved: {error}"),
+    }
+}
+
 /// How much was saved: `12m 30s`.
 fn length(saved: &Saved) -> String {
     let length = Duration::from_nanos(saved.to_ns.saturating_sub(saved.from_ns));
     humantime::format_duration(Duration::from_secs(length.as_secs())).to_string()
 }
 
-fn ends(signal: Signal) -> bool {
+/// Whether a signal ends the dashboard.
+pub(super) fn ends(signal: Signal) -> bool {
     matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
 }

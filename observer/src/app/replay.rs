@@ -12,8 +12,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{live::show, say};
+use super::{
+    live::{ends, show},
+    say,
+    signals::{self, Received},
+};
 use crate::{
     cli::ReplayArgs,
     core::{
@@ -43,6 +48,7 @@ const HISTORY_NS: u64 = 250_000_000;
 pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     let (feed, feeds) = channel();
     let (requests, asked) = channel();
+    tell_signals(signals::catch()?, feed.clone())?;
     let (ready, is_ready) = channel();
     let path = args.file.clone();
     let player = thread::Builder::new()
@@ -73,6 +79,19 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     };
     player.join().map_err(|_| anyhow!("the thread that plays panicked"))??;
     shown
+}
+
+/// Ends the dashboard when a signal ends us, so that the terminal is given back.
+fn tell_signals(mut signals: UnboundedReceiver<Received>, feed: Sender<Feed>) -> Result<()> {
+    let wait = move || {
+        while let Some(received) = signals.blocking_recv() {
+            if ends(received.signal) {
+                let _ = feed.send(Feed::Over(Some(format!("ended by {}", received.signal))));
+            }
+        }
+    };
+    thread::Builder::new().name("ending".into()).spawn(wait).context("cannot wait for signals")?;
+    Ok(())
 }
 
 /// A recording, read once: where its frames are in time, and what it comes to.

@@ -13,7 +13,7 @@ use crate::{
     core::{
         compare::{Judged, compare},
         engine::Engine,
-        frame::Frame,
+        frame::{Frame, Mark},
         history::History,
         snapshot::Snapshot,
         verdict::Verdict,
@@ -59,6 +59,13 @@ fn judge(file: &Path) -> Result<(Verdict, History)> {
         None => {}
     }
     say_what_is_missing(file, &reader, frames);
+    if replay.episodes > 1 {
+        say(format_args!(
+            "{}: {} episodes; this is the last one (`observer replay` shows the others)",
+            file.display(),
+            replay.episodes
+        ));
+    }
     let cost = reader.recorded_verdict().ok().flatten().and_then(|verdict| verdict.coverage.observer);
     replay.history.enter(&Snapshot::of(&replay.engine));
     Ok((replay.engine.verdict(cost), replay.history))
@@ -81,6 +88,7 @@ struct Replay {
     engine: Engine,
     history: History,
     frames: u64,
+    episodes: u64,
     /// The latest frame, on CLOCK_MONOTONIC.
     last_ns: u64,
 }
@@ -88,13 +96,20 @@ struct Replay {
 impl Replay {
     fn of(reader: &Reader) -> Self {
         let engine = Engine::new(reader.header().clone());
-        Self { engine, history: History::default(), frames: 0, last_ns: 0 }
+        Self { engine, history: History::default(), frames: 0, episodes: 0, last_ns: 0 }
     }
 
     /// A step of the history is entered at its end: what a snapshot tells has happened before it.
     fn step(&mut self, frame: &Frame) {
         if self.frames > 0 && ends_step(&self.history, self.last_ns, frame.mono_ns) {
             self.history.enter(&Snapshot::of(&self.engine));
+        }
+        if frame.marks.iter().any(|mark| matches!(mark, Mark::CommandStarted { .. })) {
+            self.episodes += 1;
+            // What is told is the episode's own.
+            if self.episodes > 1 {
+                self.history = History::default();
+            }
         }
         self.engine.step(frame);
         (self.frames, self.last_ns) = (self.frames + 1, frame.mono_ns);

@@ -44,6 +44,8 @@ pub(super) struct Session {
     verdict_ns: u64,
     scene_ns: u64,
     started: bool,
+    /// Whether the latest of those that are over is the engine's still.
+    closed: bool,
 }
 
 impl Session {
@@ -62,6 +64,7 @@ impl Session {
             verdict_ns: 0,
             scene_ns: 0,
             started: false,
+            closed: false,
         }
     }
 
@@ -69,6 +72,10 @@ impl Session {
     pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Option<Feed> {
         let now_ns = mono_ns();
         if !self.started && now_ns.saturating_sub(self.began_ns) >= PRE_ROLL_NS {
+            return Some(self.begin(marks));
+        }
+        // Who names a phase begins a test, when none is under way.
+        if self.started && !self.episodes.is_under_way() && marks.iter().any(is_phase) {
             return Some(self.begin(marks));
         }
         let hit = self.look(marks);
@@ -91,6 +98,7 @@ impl Session {
         // The last look before it, so that what follows is the episode's.
         self.look(Vec::new());
         self.remember();
+        self.closed = false;
         let at_ns = mono_ns();
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
         self.started = true;
@@ -113,18 +121,24 @@ impl Session {
         self.look(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
         let now_ns = mono_ns();
         self.judge(now_ns);
-        self.over.push(Arc::clone(&self.verdict));
-        if self.over.len() > REMEMBERED {
-            self.over.remove(0);
-        }
+        self.remember();
+        self.closed = true;
         self.anew(now_ns)
     }
 
-    /// What came after the end of an episode, an OOM kill, still belongs to it.
+    /// Keeps the verdict on the episode that is over, or about to be. What came after the end of one that was
+    /// closed, an OOM kill, still belongs to it.
     fn remember(&mut self) {
-        let is_over = !self.episodes.is_under_way();
-        if let Some(latest) = self.over.last_mut().filter(|_| is_over) {
-            *latest = Arc::new(self.observation.engine().verdict(own_cost()));
+        if !self.started {
+            return;
+        }
+        let verdict = Arc::new(self.observation.engine().verdict(own_cost()));
+        match self.over.last_mut().filter(|_| self.closed) {
+            Some(latest) => *latest = verdict,
+            None => self.over.push(verdict),
+        }
+        if self.over.len() > REMEMBERED {
+            self.over.remove(0);
         }
     }
 
@@ -176,4 +190,8 @@ impl Session {
             in_episode: self.episodes.is_under_way(),
         }))
     }
+}
+
+fn is_phase(mark: &Mark) -> bool {
+    matches!(mark, Mark::Phase { .. })
 }

@@ -112,11 +112,18 @@ fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64
         .values()
         .filter(|watch| is_told(engine, watch))
         .filter_map(|watch| {
-            let at = watch.onset?;
+            let at = onset_in_load(engine, watch)?;
             let role = role(engine, scope, watch);
             Some(Ranked { watch, at, role, hit: case::hit(engine, scope, watch, at, role, phases, start_ns) })
         })
         .collect()
+}
+
+/// The onset, unless it came after the end of the load. When nobody says that a load ends, that is known only
+/// later, and what came in between is its teardown.
+pub(super) fn onset_in_load(engine: &Engine, watch: &Watch) -> Option<Bracket> {
+    let in_load = |at: &Bracket| engine.times.end_ns.is_none_or(|end_ns| at.lo_ns <= end_ns);
+    watch.onset.filter(|at| in_load(at) || LINES[watch.line].outlasts_load())
 }
 
 /// Whether the user wants to hear of it, and it still means something now that more is known.

@@ -123,7 +123,9 @@ fn state(
     let now_ns = engine.times.last_ns;
     let active = |watch: &&&Watch| watch.spells.is_active(now_ns);
     // What is harmless by itself is a hit only in a verdict, which knows what came of it.
-    let mut hit = watches.iter().filter(|watch| watch.onset.is_some() && !line.needs_effect());
+    let mut hit = watches
+        .iter()
+        .filter(|watch| assemble::onset_in_load(engine, watch).is_some() && !line.needs_effect());
     let is_pressed = strained
         || watches.iter().any(|watch| active(&watch))
         || closest.is_some_and(|usage| usage.ratio >= PRESSED_RATIO);

@@ -8,12 +8,7 @@ use std::{
 
 use super::keeper::{Segment, remove_recording};
 use crate::{
-    core::{
-        engine::Engine,
-        event::{Event, Judged},
-        frame::{Frame, RunHeader},
-        verdict::Verdict,
-    },
+    core::{frame::RunHeader, verdict::Verdict},
     recording::{Reader, RecordingError, Writer},
 };
 
@@ -85,7 +80,6 @@ impl Job {
     fn write(&self, mut writer: Writer) -> Result<Saved, RecordingError> {
         let mut saved =
             Saved { path: self.path.clone(), frames: 0, frames_lost: 0, from_ns: u64::MAX, to_ns: 0 };
-        let mut engine = Engine::new(self.header.clone());
         let mut expected_seq = None;
         for (index, part) in self.parts.iter().enumerate() {
             for frame in part.reader.frames() {
@@ -95,7 +89,6 @@ impl Job {
                     continue;
                 }
                 writer.frame(&frame)?;
-                judge(&mut engine, &frame, &mut writer)?;
                 saved.frames += 1;
                 saved.frames_lost += frame.seq.saturating_sub(expected_seq.unwrap_or(frame.seq));
                 expected_seq = Some(frame.seq.saturating_add(1));
@@ -112,13 +105,6 @@ impl Job {
         writer.finish()?;
         Ok(saved)
     }
-}
-
-/// Has a frame judged, so that what was made of it stands in the recording as in any other.
-fn judge(engine: &mut Engine, frame: &Frame, writer: &mut Writer) -> Result<(), RecordingError> {
-    let update = engine.step(frame);
-    let events = Event::of(frame, &update, engine);
-    Judged::of(frame, &events, engine).map_or(Ok(()), |judged| writer.judged(&judged))
 }
 
 /// Half a recording would be taken for a whole one, and its room is needed.

@@ -96,8 +96,10 @@ impl Frames {
             reason: sample.reason.clone(),
         };
         let before = self.counts.insert(cell, sample.count);
-        // Probes count from zero when they are loaded; a counter's first read is its origin.
-        let before = before.or(sample.tier.is_probe().then_some(0));
+        // Probes count from zero when they are loaded, unless the recording begins later; a counter's first read
+        // is its origin.
+        let from_zero = sample.tier.is_probe() && !sample.is_origin();
+        let before = before.or(from_zero.then_some(0));
         let delta = before.map(|before| sample.count.saturating_sub(before));
         let passed_s = sample.read_ns.saturating_sub(sample.since_ns) as f64 / 1e9;
         Row {

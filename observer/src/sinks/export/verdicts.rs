@@ -36,7 +36,9 @@ pub(super) fn run(header: &RunHeader, origin: Clock) -> Row<'_> {
 
 /// The last rows: phases, hits, and the verdict itself, given `seen_s` after the run began.
 pub(super) fn rows(verdict: &Verdict, origin: Clock, seen_s: f64) -> Vec<Row<'_>> {
-    let at = |at_s: f64| At::in_run(origin, at_s);
+    // A verdict counts from the start of its own episode, which need not be the first.
+    let later_s = verdict.run.clock.mono_ns.saturating_sub(origin.mono_ns) as f64 / 1e9;
+    let at = |at_s: f64| At::in_run(origin, at_s + later_s);
     let mut rows: Vec<Row<'_>> = Vec::new();
     rows.extend(verdict.phases.iter().map(|phase| Row { at: at(phase.start_s), what: What::Phase(phase) }));
     let lists = [
@@ -51,6 +53,6 @@ pub(super) fn rows(verdict: &Verdict, origin: Clock, seen_s: f64) -> Vec<Row<'_>
             what: What::Hit(HitRow { list, is_first: is_first(hit), hit }),
         }));
     }
-    rows.push(Row { at: at(seen_s), what: What::Verdict(verdict) });
+    rows.push(Row { at: At::in_run(origin, seen_s), what: What::Verdict(verdict) });
     rows
 }
