@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     clock::mono_ns,
+    mark,
     observation::{Observation, Subject},
     output::Output,
     say,
@@ -170,10 +171,13 @@ impl Watch {
 
     fn obey(&mut self, request: Request) {
         let seen = match request {
-            Request::Mark(name) => {
-                let mark = Mark::Phase { at_ns: mono_ns(), name, source: PhaseSource::Mark };
-                self.session.tick(vec![mark])
-            }
+            Request::Mark(name) => match mark::parse(name.as_bytes()) {
+                Ok(name) => {
+                    let mark = Mark::Phase { at_ns: mono_ns(), name, source: PhaseSource::Mark };
+                    self.session.tick(vec![mark])
+                }
+                Err(why) => Some(Feed::Notice(why)),
+            },
             Request::BeginEpisode => Some(self.session.begin(Vec::new())),
             Request::EndEpisode => self.session.end_episode(),
             Request::Save(name) => self.save(Path::new(&name)),

@@ -130,7 +130,7 @@ impl Drop for Socket {
 }
 
 /// A phase name: letters, digits and `_-.`, so that it is a label everywhere.
-fn parse(bytes: &[u8]) -> Result<String, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<String, String> {
     let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if text.is_empty() || text.len() > NAME_MAX || !plain {

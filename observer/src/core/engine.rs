@@ -237,7 +237,7 @@ impl Engine {
         self.ledger.start_anew();
         self.audit.start_anew();
         self.load.forget_before(at_ns.saturating_sub(BEFORE_NS));
-        self.inference = self.inference.anew();
+        self.inference.start_anew();
         self.watches.clear();
         self.phase_marks.clear();
         self.strained.clear();

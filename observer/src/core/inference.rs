@@ -60,9 +60,11 @@ impl Inference {
         Self { missing, ..Self::default() }
     }
 
-    /// The same, with nothing kept.
-    pub fn anew(&self) -> Self {
-        Self::new(self.missing)
+    /// Another run begins. Who stood at a limit before, and was reported, is not reported again before leaving it.
+    pub fn start_anew(&mut self) {
+        self.kinds.clear();
+        self.drops.clear();
+        self.at_limit.values_mut().for_each(|at_limit| at_limit.waiting_since_ns = None);
     }
 
     /// What the increments of this tick, and the usages now in the ledger, imply.

@@ -92,3 +92,21 @@ fn a_recording_that_begins_in_the_middle_is_judged_from_there_on() {
         "what was open stays open"
     );
 }
+
+#[test]
+fn who_stood_at_a_limit_before_is_no_hit_of_the_next_episode() {
+    let mut story = Story::on(Tier::Counter, vec![]).started(80);
+    story.used(Resource::Descriptors, Subject::process(5), 64, 64);
+    (0..10).for_each(|_| drop(story.step()));
+    assert_eq!(story.engine.watches.len(), 1, "it was refused, as far as anyone can tell");
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    (0..10).for_each(|_| drop(story.step()));
+    assert_eq!(story.engine.watches.len(), 0);
+    // Once it has come down, it can be refused anew.
+    story.used(Resource::Descriptors, Subject::process(5), 12, 64);
+    story.step();
+    story.used(Resource::Descriptors, Subject::process(5), 64, 64);
+    (0..10).for_each(|_| drop(story.step()));
+    assert_eq!(story.engine.watches.len(), 1);
+}
