@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use nix::sys::signal::Signal;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
@@ -25,10 +24,7 @@ use super::{
 };
 use crate::{
     cli::LiveArgs,
-    core::{
-        frame::{Mark, PhaseSource},
-        verdict::Verdict,
-    },
+    core::verdict::Verdict,
     kernel::Options,
     recording::{Recorded, RecordingError, Saved, Saving},
     sinks::report::{Format, render},
@@ -67,8 +63,8 @@ pub(super) fn live(args: LiveArgs) -> Result<()> {
     };
     let Ended { verdict, recorded, saved } =
         observation.join().map_err(|_| anyhow!("the thread that observes panicked"))??;
-    shown?;
     saved.iter().for_each(|words| say(format_args!("{words}")));
+    shown?;
     if let Some(complaint) = recorded.and_then(|recorded| recorded.complaint()) {
         say(format_args!("{complaint}"));
     }
@@ -147,7 +143,7 @@ impl Watch {
                     Some(request) => self.obey(request),
                 },
                 Some(received) = signals.recv() => {
-                    if ends(received.signal) {
+                    if received.ends() {
                         self.tell(Some(Feed::Over(Some(format!("ended by {}", received.signal)))));
                         break;
                     }
@@ -172,10 +168,7 @@ impl Watch {
     fn obey(&mut self, request: Request) {
         let seen = match request {
             Request::Mark(name) => match mark::parse(name.as_bytes()) {
-                Ok(name) => {
-                    let mark = Mark::Phase { at_ns: mono_ns(), name, source: PhaseSource::Mark };
-                    self.session.tick(vec![mark])
-                }
+                Ok(name) => self.session.tick(Woken::Mark(name).into_mark(mono_ns()).into_iter().collect()),
                 Err(why) => Some(Feed::Notice(why)),
             },
             Request::BeginEpisode => Some(self.session.begin(Vec::new())),
@@ -235,9 +228,4 @@ fn told(result: Result<Saved, RecordingError>) -> String {
 fn length(saved: &Saved) -> String {
     let length = Duration::from_nanos(saved.to_ns.saturating_sub(saved.from_ns));
     humantime::format_duration(Duration::from_secs(length.as_secs())).to_string()
-}
-
-/// Whether a signal ends the dashboard.
-pub(super) fn ends(signal: Signal) -> bool {
-    matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
 }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
-    live::{ends, show},
+    live::show,
     say,
     signals::{self, Received},
 };
@@ -23,7 +23,7 @@ use crate::{
     cli::ReplayArgs,
     core::{
         engine::Engine,
-        event::{Event, What},
+        event::Event,
         frame::{Frame, Mark},
         history::History,
         snapshot::Snapshot,
@@ -85,7 +85,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
 fn tell_signals(mut signals: UnboundedReceiver<Received>, feed: Sender<Feed>) -> Result<()> {
     let wait = move || {
         while let Some(received) = signals.blocking_recv() {
-            if ends(received.signal) {
+            if received.ends() {
                 let _ = feed.send(Feed::Over(Some(format!("ended by {}", received.signal))));
             }
         }
@@ -116,7 +116,7 @@ impl Tape {
                 Ok(frame) => {
                     from_ns.get_or_insert(frame.mono_ns);
                     to_ns = frame.mono_ns;
-                    if begins(&frame) && engine.is_started() {
+                    if frame.begins() && engine.is_started() {
                         episodes.push(Arc::new(engine.verdict(None)));
                     }
                     engine.step(&frame);
@@ -138,11 +138,6 @@ impl Tape {
         let frames: Box<dyn Iterator<Item = Frame>> = Box::new(self.reader.frames().map_while(Result::ok));
         frames.peekable()
     }
-}
-
-/// Whether a run or an episode begins with this frame.
-fn begins(frame: &Frame) -> bool {
-    frame.marks.iter().any(|mark| matches!(mark, Mark::CommandStarted { .. }))
 }
 
 /// What was judged, whatever the words: the outcome, and what was hit where and when and because of what.
@@ -283,14 +278,14 @@ impl<'a> Deck<'a> {
         let (mut renewed, mut hit) = (false, false);
         while let Some(frame) = self.frames.next_if(|frame| frame.mono_ns <= at_ns) {
             renewed |= self.take_in(&frame);
-            hit |= self.fresh.iter().any(|event| matches!(event.what, What::Onset { .. }));
+            hit |= self.fresh.iter().any(Event::is_onset);
         }
         self.at_ns = self.at_ns.max(at_ns);
         (renewed, hit)
     }
 
     fn take_in(&mut self, frame: &Frame) -> bool {
-        let begins = begins(frame);
+        let begins = frame.begins();
         let ends = frame.marks.iter().any(|mark| matches!(mark, Mark::CommandEnded { .. }));
         let update = self.engine.step(frame);
         self.fresh.extend(Event::of(frame, &update, &self.engine));

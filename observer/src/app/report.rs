@@ -13,7 +13,7 @@ use crate::{
     core::{
         compare::{Judged, compare},
         engine::Engine,
-        frame::{Frame, Mark},
+        frame::Frame,
         history::History,
         snapshot::Snapshot,
         verdict::Verdict,
@@ -104,7 +104,7 @@ impl Replay {
         if self.frames > 0 && ends_step(&self.history, self.last_ns, frame.mono_ns) {
             self.history.enter(&Snapshot::of(&self.engine));
         }
-        if frame.marks.iter().any(|mark| matches!(mark, Mark::CommandStarted { .. })) {
+        if frame.begins() {
             self.episodes += 1;
             // What is told is the episode's own.
             if self.episodes > 1 {

@@ -228,7 +228,6 @@ impl Run {
 
 /// Sends on what was meant for the command, and tells what ends a stretch that has none.
 fn pass_on(received: Received, child: Option<u32>) -> Option<Ended> {
-    let ends = matches!(received.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
     match child.and_then(|pid| i32::try_from(pid).ok()) {
         Some(pid) if received.to_us_alone => {
             // It may have ended just now; then its end is what we see next.
@@ -236,7 +235,7 @@ fn pass_on(received: Received, child: Option<u32>) -> Option<Ended> {
             None
         }
         Some(_) => None,
-        None => ends.then_some(Ended::Interrupted(received.signal)),
+        None => received.ends().then_some(Ended::Interrupted(received.signal)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     core::{
         episode::{Boundary, Episodes},
-        event::{Event, What},
+        event::Event,
         frame::Mark,
         history::History,
         snapshot::Snapshot,
@@ -155,7 +155,7 @@ impl Session {
     /// Returns whether a fault line was hit.
     fn look(&mut self, marks: Vec<Mark>) -> bool {
         let happened = self.observation.tick(marks);
-        let hit = happened.iter().any(|event| matches!(event.what, What::Onset { .. }));
+        let hit = happened.iter().any(Event::is_onset);
         self.log.extend(happened.iter().cloned());
         let excess = self.log.len().saturating_sub(LOG);
         self.log.drain(..excess);

@@ -19,6 +19,13 @@ pub(super) struct Received {
     pub to_us_alone: bool,
 }
 
+impl Received {
+    /// Whether it asks for an end, as a terminal, a user or an init system does.
+    pub(super) fn ends(self) -> bool {
+        matches!(self.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
+    }
+}
+
 /// Begins to catch them. They are told apart by who sent them, which tokio's own handlers do not say.
 pub(super) fn catch() -> Result<UnboundedReceiver<Received>> {
     let (sender, receiver) = unbounded_channel();

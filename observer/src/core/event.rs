@@ -94,14 +94,18 @@ impl Judged {
     /// What a frame told and the engine made of it; `None` where nothing happened. `engine` has taken in the
     /// frame.
     pub fn of(frame: &Frame, events: &[Event], engine: &Engine) -> Option<Self> {
-        let is_onset = |event: &Event| matches!(event.what, What::Onset { .. });
-        let verdict = events.iter().any(is_onset).then(|| Box::new(engine.verdict(None)));
+        let verdict = events.iter().any(Event::is_onset).then(|| Box::new(engine.verdict(None)));
         let Frame { seq, mono_ns, .. } = *frame;
         (!events.is_empty()).then(|| Self { seq, mono_ns, events: events.to_vec(), verdict })
     }
 }
 
 impl Event {
+    /// Whether a fault line was hit.
+    pub fn is_onset(&self) -> bool {
+        matches!(self.what, What::Onset { .. })
+    }
+
     /// What a frame told and the engine made of it. `engine` has taken in the frame.
     pub fn of(frame: &Frame, update: &Update, engine: &Engine) -> Vec<Self> {
         let marks = frame.marks.iter().map(of_mark);

@@ -382,6 +382,13 @@ pub struct Frame {
     pub losses: Vec<Loss>,
 }
 
+impl Frame {
+    /// Whether a run or an episode begins with it.
+    pub fn begins(&self) -> bool {
+        self.marks.iter().any(|mark| matches!(mark, Mark::CommandStarted { .. }))
+    }
+}
+
 /// How one signal is had in this run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalCoverage {
