@@ -34,8 +34,9 @@ pub const PORTS: Scenario = Scenario {
 const BUCKETS: u64 = 60;
 const OVERFLOWING: u64 = 600;
 const CHURNED: u64 = 1500;
-/// No port is taken over from TIME_WAIT, so that all of them count.
-const NO_REUSE: &str = "net/ipv4/tcp_tw_reuse=0";
+/// None leaves TIME_WAIT early, so that all of them count: no port is taken over, and no reset ends it, which a
+/// service that is kept waiting for its turn sends when the client answers a segment of a connection that is gone.
+const STAY: [&str; 2] = ["net/ipv4/tcp_tw_reuse=0", "net/ipv4/tcp_rfc1337=1"];
 /// Two hundred ports.
 const RANGE: &str = "net/ipv4/ip_local_port_range=40000 40199";
 /// Half a second's worth.
@@ -46,7 +47,7 @@ const ESTIMATE: &str = "closed by state change which includes overflows";
 
 fn overflow(stage: &Stage) -> Result<Ending> {
     let buckets = format!("net/ipv4/tcp_max_tw_buckets={BUCKETS}");
-    let (service, labeller, mut load) = start(stage, &[NO_REUSE, &buckets])?;
+    let (service, labeller, mut load) = start(stage, &[&STAY[..], &[&buckets]].concat())?;
     load.wait_for_done(OVERFLOWING)?;
     let finished = load.finish()?;
     let labels = labeller.finish();
@@ -77,7 +78,7 @@ fn churn(stage: &Stage) -> Result<Ending> {
 }
 
 fn ports(stage: &Stage) -> Result<Ending> {
-    let (service, labeller, mut load) = start(stage, &[NO_REUSE, RANGE])?;
+    let (service, labeller, mut load) = start(stage, &[&STAY[..], &[RANGE]].concat())?;
     load.wait_for_errno(libc::EADDRNOTAVAIL, REFUSALS)?;
     let finished = load.finish()?;
     let labels = labeller.finish();
@@ -85,7 +86,7 @@ fn ports(stage: &Stage) -> Result<Ending> {
     let place =
         Place { destination_port: Some(service.port), netns: Some(service.netns), ..Place::default() };
     let mut truth = errno_truth(&finished, libc::EADDRNOTAVAIL, place, &["port_search_failed"])?;
-    truth.counts.push(entered_count(counters::time_wait(service.pid)?, &labels));
+    truth.counts.push(entered_count(counters::time_wait(service.pid)?, &labels).app(finished.tally.done));
     port_exhaustion::BY_CONNECT.check_first(&truth, &finished)
 }
 
