@@ -25,6 +25,9 @@ use super::{
 /// A tick that begins this long after the one before is late.
 const LATE_NS: u64 = 200_000_000;
 
+/// What is long ago is made coarser every so many ticks, when it is too much.
+const THIN_TICKS: u64 = 100;
+
 /// How much of the load before an episode says what was usual.
 const BEFORE_NS: u64 = 2_000_000_000;
 
@@ -151,6 +154,10 @@ impl Engine {
             self.load.take_over(frame, &self.ledger);
         }
         self.load.enter(frame, &increments);
+        if frame.seq.is_multiple_of(THIN_TICKS) {
+            let onsets: Vec<_> = self.watches.values().filter_map(|watch| watch.onset).collect();
+            self.load.thin(&onsets);
+        }
         self.note_strain(&increments);
         let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
         let implied = self.in_time(implied);
