@@ -17,13 +17,16 @@ use crate::{
         verdict::Verdict,
     },
     recording::{Recorded, Saving},
+    sources::{Pace, Stopwatch},
     tui::feed::{Anew, Feed, Scene},
 };
 
 /// How often a scene is made, when nothing happens that has to be seen at once.
 const SCENE_NS: u64 = 240_000_000;
-/// How often the verdict is made anew, when nothing was hit.
-const VERDICT_NS: u64 = 960_000_000;
+/// How often the verdict is made anew, when nothing was hit,
+const VERDICT_MS: u64 = 960;
+/// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
+const VERDICT_SHARE: u64 = 500;
 /// What is watched before the first episode.
 const PRE_ROLL_NS: u64 = 2_000_000_000;
 /// As many events are kept for who comes later.
@@ -41,7 +44,7 @@ pub(super) struct Session {
     log: VecDeque<Event>,
     fresh: Vec<Event>,
     began_ns: u64,
-    verdict_ns: u64,
+    verdicts: Pace,
     scene_ns: u64,
     started: bool,
     /// Whether the latest of those that are over is the engine's still.
@@ -61,7 +64,7 @@ impl Session {
             log: VecDeque::new(),
             fresh: Vec::new(),
             began_ns: mono_ns(),
-            verdict_ns: 0,
+            verdicts: Pace::every_ms(VERDICT_MS).at_most_one_in(VERDICT_SHARE),
             scene_ns: 0,
             started: false,
             closed: false,
@@ -82,8 +85,8 @@ impl Session {
         if !hit && now_ns.saturating_sub(self.scene_ns) < SCENE_NS {
             return None;
         }
-        if hit || now_ns.saturating_sub(self.verdict_ns) >= VERDICT_NS {
-            self.judge(now_ns);
+        if hit || self.verdicts.is_due(now_ns) {
+            self.judge();
         }
         let scene = self.scene(now_ns);
         match self.started.then(|| self.episodes.observe(now_ns, &scene.snapshot.load)).flatten() {
@@ -105,7 +108,7 @@ impl Session {
         self.episodes.begin();
         self.history = History::default();
         self.look(marks);
-        self.judge(at_ns);
+        self.judge();
         self.anew(at_ns)
     }
 
@@ -120,7 +123,7 @@ impl Session {
     fn close(&mut self, at_ns: u64) -> Feed {
         self.look(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
         let now_ns = mono_ns();
-        self.judge(now_ns);
+        self.judge();
         self.remember();
         self.closed = true;
         self.anew(now_ns)
@@ -163,9 +166,10 @@ impl Session {
         hit
     }
 
-    fn judge(&mut self, now_ns: u64) {
+    fn judge(&mut self) {
+        let watch = Stopwatch::start(&mono_ns);
         self.verdict = Arc::new(self.observation.engine().verdict(own_cost()));
-        self.verdict_ns = now_ns;
+        self.verdicts.ran_at(watch.started_ns(), watch.cost(&mono_ns));
     }
 
     fn scene(&mut self, now_ns: u64) -> Scene {
