@@ -171,7 +171,7 @@ impl Watch {
                 Ok(name) => self.session.tick(Woken::Mark(name).into_mark(mono_ns()).into_iter().collect()),
                 Err(why) => Some(Feed::Notice(why)),
             },
-            Request::BeginEpisode => Some(self.session.begin(Vec::new())),
+            Request::BeginEpisode => Some(self.session.begin_episode()),
             Request::EndEpisode => self.session.end_episode(),
             Request::Save(name) => self.save(Path::new(&name)),
             // A recording's, which this is not; and the end, which is dealt with above.

@@ -27,6 +27,8 @@ const SCENE_NS: u64 = 240_000_000;
 const VERDICT_MS: u64 = 960;
 /// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
 const VERDICT_SHARE: u64 = 500;
+/// What the load of a look is the mean of.
+const LOAD_NS: u64 = 1_000_000_000;
 /// What is watched before the first episode.
 const PRE_ROLL_NS: u64 = 2_000_000_000;
 /// As many events are kept for who comes later.
@@ -75,11 +77,11 @@ impl Session {
     pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Option<Feed> {
         let now_ns = mono_ns();
         if !self.started && now_ns.saturating_sub(self.began_ns) >= PRE_ROLL_NS {
-            return Some(self.begin(marks));
+            return Some(self.begin(now_ns, marks));
         }
         // Who names a phase begins a test, when none is under way.
         if self.started && !self.episodes.is_under_way() && marks.iter().any(is_phase) {
-            return Some(self.begin(marks));
+            return Some(self.begin(now_ns, marks));
         }
         let hit = self.look(marks);
         if !hit && now_ns.saturating_sub(self.scene_ns) < SCENE_NS {
@@ -91,25 +93,30 @@ impl Session {
         let scene = self.scene(now_ns);
         match self.started.then(|| self.episodes.observe(now_ns, &scene.snapshot.load)).flatten() {
             None => Some(Feed::Scene(Box::new(scene))),
-            Some(Boundary::Begins) => Some(self.begin(Vec::new())),
+            // The load is the last second's: it began no earlier.
+            Some(Boundary::Begins) => Some(self.begin(now_ns.saturating_sub(LOAD_NS), Vec::new())),
             Some(Boundary::Ended { at_ns }) => Some(self.close(at_ns)),
         }
     }
 
-    /// An episode begins.
-    pub(super) fn begin(&mut self, mut marks: Vec<Mark>) -> Feed {
+    /// An episode begins because someone says so.
+    pub(super) fn begin_episode(&mut self) -> Feed {
+        self.begin(mono_ns(), Vec::new())
+    }
+
+    /// An episode began at this instant.
+    fn begin(&mut self, at_ns: u64, mut marks: Vec<Mark>) -> Feed {
         // The last look before it, so that what follows is the episode's.
         self.look(Vec::new());
         self.remember();
         self.closed = false;
-        let at_ns = mono_ns();
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
         self.started = true;
         self.episodes.begin();
         self.history = History::default();
         self.look(marks);
         self.judge();
-        self.anew(at_ns)
+        self.anew(mono_ns())
     }
 
     /// The episode ends, when one is under way.

@@ -146,8 +146,9 @@ impl Engine {
     pub fn step(&mut self, frame: &Frame) -> Update {
         let is_first = self.times.first_ns.is_none();
         self.clock(frame);
-        frame.marks.iter().for_each(|mark| self.begin(mark));
-        let mut update = Update { newly_failing: self.newly_failing(frame), ..Update::default() };
+        let mut update = Update::default();
+        frame.marks.iter().for_each(|mark| self.begin(mark, &mut update));
+        update.newly_failing = self.newly_failing(frame);
         let increments = self.ledger.enter(frame);
         self.audit.enter(frame, &increments);
         if is_first {
@@ -225,9 +226,11 @@ impl Engine {
         times.real_offset_ns = i128::from(frame.real_ns) - i128::from(frame.mono_ns);
     }
 
-    fn begin(&mut self, mark: &Mark) {
+    fn begin(&mut self, mark: &Mark, update: &mut Update) {
         match mark {
-            Mark::CommandStarted { at_ns, .. } if self.times.start_ns.is_some() => self.begin_anew(*at_ns),
+            Mark::CommandStarted { at_ns, .. } if self.times.start_ns.is_some() => {
+                self.begin_anew(*at_ns, update);
+            }
             Mark::CommandStarted { at_ns, .. } => {
                 self.times.start_ns = Some(*at_ns);
                 self.ledger.start();
@@ -239,12 +242,15 @@ impl Engine {
         }
     }
 
-    /// Another episode: judged by itself, with what is known of the host by now.
-    fn begin_anew(&mut self, at_ns: u64) {
-        self.ledger.start_anew();
+    /// Another episode: judged by itself, with what is known of the host by now. It is seen to have begun after
+    /// it has: what happened in between is part of it.
+    fn begin_anew(&mut self, at_ns: u64, update: &mut Update) {
+        // What had happened before the end is the last one's.
+        let at_ns = self.times.end_ns.map_or(at_ns, |end_ns| at_ns.max(end_ns));
+        let increments = self.ledger.start_anew(at_ns);
         self.audit.start_anew();
         self.load.forget_before(at_ns.saturating_sub(BEFORE_NS));
-        self.inference.start_anew();
+        let implied = self.inference.start_anew(at_ns);
         self.watches.clear();
         self.phase_marks.clear();
         self.strained.clear();
@@ -254,6 +260,12 @@ impl Engine {
         let Times { last_ns, real_offset_ns, .. } = self.times;
         self.times =
             Times { first_ns: Some(at_ns), last_ns, real_offset_ns, start_ns: Some(at_ns), end_ns: None };
+        let tick_seconds =
+            std::mem::replace(&mut self.tick_seconds, last_ns.saturating_sub(at_ns) as f64 / 1e9);
+        self.note_strain(&increments);
+        implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
+        self.detect(last_ns, &increments, &implied, update);
+        self.tick_seconds = tick_seconds;
     }
 
     fn end(&mut self, mark: &Mark) {

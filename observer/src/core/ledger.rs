@@ -20,6 +20,8 @@ use super::{
 
 /// How much history a usage keeps.
 const RECENT: usize = 64;
+/// An episode is seen to have begun at most this late.
+const LATELY_NS: u64 = 2_000_000_000;
 
 /// The account. All maps are ordered, so that the same frames give the same bytes.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +70,8 @@ pub struct Ledger {
     started: bool,
     /// When the load ended.
     ended_ns: Option<u64>,
+    /// What happened lately while there was no load: it may turn out to be the next episode's.
+    lately: VecDeque<(SignalSample, Increment)>,
 }
 
 /// One read of a cell or counter.
@@ -93,14 +97,18 @@ impl Ledger {
         }
     }
 
-    /// Another run begins: what was counted so far is none of its own, what was learnt stays.
-    pub fn start_anew(&mut self) {
+    /// Another run began at an instant: what was counted before is none of its own, what was learnt stays.
+    /// Returns what has happened since, as far as it was no part of the run before.
+    pub fn start_anew(&mut self, at_ns: u64) -> Vec<Increment> {
         self.series.values_mut().for_each(Series::forget_counts);
         self.losses_before = self.losses.clone();
         self.limits.append(&mut self.changed_limits);
         self.log.clear();
         self.ended_ns = None;
         self.start();
+        let lately = std::mem::take(&mut self.lately);
+        let since = lately.into_iter().filter(|(_, increment)| increment.first.lo_ns >= at_ns);
+        since.map(|(sample, increment)| self.count(&sample, increment)).collect()
     }
 
     /// What is known to be missing from the run's counts, by reason.
@@ -138,6 +146,8 @@ impl Ledger {
         for sample in frame.signals.iter().filter(|sample| is_at_listener_itself(sample.signal)) {
             self.listeners.extend(sample.subject.netns.zip(sample.subject.listener));
         }
+        let oldest_ns = frame.mono_ns.saturating_sub(LATELY_NS);
+        while self.lately.pop_front_if(|(sample, _)| sample.read_ns < oldest_ns).is_some() {}
         frame.signals.iter().filter_map(|sample| self.enter_signal(sample)).collect()
     }
 
@@ -325,11 +335,19 @@ impl Ledger {
             last_ns: sample.last_ns.unwrap_or(sample.read_ns),
             subject,
         };
+        if self.ended_ns.is_some() && increment.events > 0 {
+            self.lately.push_back((sample.clone(), increment.clone()));
+        }
+        let increment = self.count(sample, increment);
+        (increment.events > 0).then_some(increment)
+    }
+
+    fn count(&mut self, sample: &SignalSample, increment: Increment) -> Increment {
         // What a probe counts at the same place, its counter counts again.
         if sample.tier.is_probe() || !self.is_counted_twice(&increment) {
             self.enter_series(sample, &increment);
         }
-        (increment.events > 0).then_some(increment)
+        increment
     }
 
     fn is_counted_twice(&self, increment: &Increment) -> bool {
