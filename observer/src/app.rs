@@ -5,6 +5,8 @@ mod command;
 mod doctor;
 mod explain;
 mod export;
+mod exposed;
+mod judge;
 mod live;
 mod mark;
 mod observation;
@@ -12,6 +14,7 @@ mod output;
 mod replay;
 mod report;
 mod run;
+mod serve;
 mod session;
 mod signals;
 mod wait;
@@ -30,6 +33,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let outcome = match action {
         Action::Live(args) => live::live(args),
         Action::Run(args) => return run::run(args),
+        Action::Serve(args) => serve::serve(args),
         Action::Replay(args) => replay::replay(&args),
         Action::Report(args) => report::report(&args),
         Action::Export(args) => export::export(&args),

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     clock::mono_ns,
+    exposed::{self, Exposed},
     mark,
     observation::{Observation, Subject},
     output::Output,
@@ -83,7 +84,7 @@ pub(super) fn show(feeds: Receiver<Feed>, requests: impl Fn(Request), options: t
 }
 
 fn title(args: &LiveArgs) -> String {
-    let targets: Vec<String> = args.target.iter().map(ToString::to_string).collect();
+    let targets: Vec<String> = args.scope.target.iter().map(ToString::to_string).collect();
     if targets.is_empty() { "this host".to_owned() } else { targets.join(", ") }
 }
 
@@ -99,11 +100,11 @@ fn observe(
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let subject =
-            Subject { command: Vec::new(), targets: args.target, ignore: args.ignore, plan: Vec::new() };
-        let options = Options { precise: args.precise };
-        let mut observation = Observation::begin(subject, options, args.record.as_deref())?;
-        let wait = Wait::new(&observation)?;
+        let options = Options { precise: args.scope.precise };
+        let record = args.scope.record.clone();
+        let mut observation = Observation::begin(Subject::in_scope(args.scope), options, record.as_deref())?;
+        let (wait, senders) = Wait::new(&observation)?;
+        observation.expose(Exposed::open(&args.expose, None, observation.engine().header(), senders)?);
         let kept = if args.keep.is_zero() { Ok(()) } else { observation.keep(args.keep) };
         let notices = [
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
@@ -149,6 +150,10 @@ impl Watch {
                     }
                 }
                 woken = wait.next() => {
+                    if let Woken::FrameWanted(wanted) = woken {
+                        exposed::answer(wanted, self.session.engine());
+                        continue;
+                    }
                     let failed = matches!(woken, Woken::Failure);
                     let mark = woken.into_mark(mono_ns());
                     let seen = self.session.tick(mark.into_iter().collect());

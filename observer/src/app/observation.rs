@@ -16,8 +16,12 @@ use nix::{
 
 use observer_common::{Event, Signal, SubjectKind, key_flags};
 
-use super::clock::{mono_ns, real_ns};
+use super::{
+    clock::{mono_ns, real_ns},
+    exposed::Exposed,
+};
 use crate::{
+    cli::ScopeArgs,
     core::{
         engine::Engine,
         event::{Event as Happening, Judged},
@@ -51,10 +55,18 @@ pub(super) struct Observation {
     engine: Engine,
     recorder: Option<RecorderThread>,
     ring: Option<Ring>,
+    exposed: Option<Exposed>,
     /// How long it took to hand over the latest frame to the recorder.
     recording_ns: u64,
     pids_are_the_kernels: bool,
     seq: u64,
+}
+
+impl Subject {
+    /// What is observed without a command.
+    pub(super) fn in_scope(scope: ScopeArgs) -> Self {
+        Self { command: Vec::new(), targets: scope.target, ignore: scope.ignore, plan: Vec::new() }
+    }
 }
 
 impl Observation {
@@ -78,6 +90,7 @@ impl Observation {
             engine: Engine::new(header),
             recorder,
             ring: None,
+            exposed: None,
             recording_ns: 0,
             pids_are_the_kernels,
             seq: 0,
@@ -88,6 +101,16 @@ impl Observation {
     pub(super) fn keep(&mut self, keep: Duration) -> Result<(), RecordingError> {
         self.ring = Some(Ring::create(self.engine.header(), RingOptions::keeping(keep))?);
         Ok(())
+    }
+
+    /// Exposes what is seen from now on.
+    pub(super) fn expose(&mut self, exposed: Option<Exposed>) {
+        self.exposed = exposed;
+    }
+
+    /// Where it is exposed, if it is.
+    pub(super) fn exposed(&self) -> Option<&Exposed> {
+        self.exposed.as_ref()
     }
 
     /// Saves what is kept; `None` where nothing is. It takes a while, and delays nobody.
@@ -175,6 +198,9 @@ impl Observation {
         self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);
         let happened = Happening::of(&frame, &update, &self.engine);
+        if let Some(exposed) = &self.exposed {
+            exposed.looked(&frame, &update, &happened, &self.engine);
+        }
         if let Some(ring) = &mut self.ring {
             ring.frame(frame.clone());
         }
@@ -203,6 +229,9 @@ impl Observation {
         let verdict = self.engine.verdict(own_cost());
         drop(self.probes);
         let recorded = self.recorder.map(|recorder| recorder.finish(Some(verdict.clone())));
+        if let Some(exposed) = self.exposed {
+            exposed.close();
+        }
         (verdict, recorded)
     }
 }

@@ -5,10 +5,12 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::{
     clock::mono_ns,
+    judge::Judge,
     observation::{Observation, own_cost},
 };
 use crate::{
     core::{
+        engine::Engine,
         episode::{Boundary, Episodes},
         event::Event,
         frame::Mark,
@@ -17,16 +19,9 @@ use crate::{
         verdict::Verdict,
     },
     recording::{Recorded, Saving},
-    sources::{Pace, Stopwatch},
     tui::feed::{Anew, Feed, Scene},
 };
 
-/// How often a scene is made, when nothing happens that has to be seen at once.
-const SCENE_NS: u64 = 240_000_000;
-/// How often the verdict is made anew, when nothing was hit,
-const VERDICT_MS: u64 = 960;
-/// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
-const VERDICT_SHARE: u64 = 500;
 /// What the load of a look is the mean of.
 const LOAD_NS: u64 = 1_000_000_000;
 /// What is watched before the first episode.
@@ -41,13 +36,11 @@ pub(super) struct Session {
     observation: Observation,
     episodes: Episodes,
     over: Vec<Arc<Verdict>>,
-    verdict: Arc<Verdict>,
+    judge: Judge,
     history: History,
     log: VecDeque<Event>,
     fresh: Vec<Event>,
     began_ns: u64,
-    verdicts: Pace,
-    scene_ns: u64,
     started: bool,
     /// Whether the latest of those that are over is the engine's still.
     closed: bool,
@@ -56,18 +49,16 @@ pub(super) struct Session {
 impl Session {
     /// A session that begins now, with the pre-roll.
     pub(super) fn new(observation: Observation) -> Self {
-        let verdict = Arc::new(observation.engine().verdict(None));
+        let judge = Judge::new(observation.engine());
         Self {
             observation,
             episodes: Episodes::default(),
             over: Vec::new(),
-            verdict,
+            judge,
             history: History::default(),
             log: VecDeque::new(),
             fresh: Vec::new(),
             began_ns: mono_ns(),
-            verdicts: Pace::every_ms(VERDICT_MS).at_most_one_in(VERDICT_SHARE),
-            scene_ns: 0,
             started: false,
             closed: false,
         }
@@ -84,13 +75,10 @@ impl Session {
             return Some(self.begin(now_ns, marks));
         }
         let hit = self.look(marks);
-        if !hit && now_ns.saturating_sub(self.scene_ns) < SCENE_NS {
+        if !self.judge.is_time(now_ns, hit, self.observation.engine()) {
             return None;
         }
-        if hit || self.verdicts.is_due(now_ns) {
-            self.judge();
-        }
-        let scene = self.scene(now_ns);
+        let scene = self.scene();
         match self.started.then(|| self.episodes.observe(now_ns, &scene.snapshot.load)).flatten() {
             None => Some(Feed::Scene(Box::new(scene))),
             // The load is the last second's: it began no earlier.
@@ -115,8 +103,8 @@ impl Session {
         self.episodes.begin();
         self.history = History::default();
         self.look(marks);
-        self.judge();
-        self.anew(mono_ns())
+        self.judge.judge(self.observation.engine());
+        self.anew()
     }
 
     /// The episode ends, when one is under way.
@@ -129,11 +117,10 @@ impl Session {
 
     fn close(&mut self, at_ns: u64) -> Feed {
         self.look(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
-        let now_ns = mono_ns();
-        self.judge();
+        self.judge.judge(self.observation.engine());
         self.remember();
         self.closed = true;
-        self.anew(now_ns)
+        self.anew()
     }
 
     /// Keeps the verdict on the episode that is over, or about to be. What came after the end of one that was
@@ -150,6 +137,11 @@ impl Session {
         if self.over.len() > REMEMBERED {
             self.over.remove(0);
         }
+    }
+
+    /// The engine that judges it.
+    pub(super) fn engine(&self) -> &Engine {
+        self.observation.engine()
     }
 
     /// Saves what was kept of the latest minutes; `None` where nothing is kept.
@@ -173,26 +165,23 @@ impl Session {
         hit
     }
 
-    fn judge(&mut self) {
-        let watch = Stopwatch::start(&mono_ns);
-        self.verdict = Arc::new(self.observation.engine().verdict(own_cost()));
-        self.verdicts.ran_at(watch.started_ns(), watch.cost(&mono_ns));
-    }
-
-    fn scene(&mut self, now_ns: u64) -> Scene {
-        self.scene_ns = now_ns;
+    fn scene(&mut self) -> Scene {
         let snapshot = Snapshot::of(self.observation.engine());
         self.history.enter(&snapshot);
+        if let Some(exposed) = self.observation.exposed() {
+            let (engine, in_episode) = (self.observation.engine(), self.episodes.is_under_way());
+            exposed.show(engine, snapshot.clone(), self.judge.verdict(), in_episode);
+        }
         Scene {
             snapshot,
-            verdict: Arc::clone(&self.verdict),
+            verdict: self.judge.verdict(),
             events: std::mem::take(&mut self.fresh),
             player: None,
         }
     }
 
-    fn anew(&mut self, now_ns: u64) -> Feed {
-        let mut scene = self.scene(now_ns);
+    fn anew(&mut self) -> Feed {
+        let mut scene = self.scene();
         scene.events = self.log.iter().cloned().collect();
         Feed::Anew(Box::new(Anew {
             history: self.history.clone(),

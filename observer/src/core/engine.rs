@@ -10,16 +10,17 @@ use observer_common::Signal;
 
 use self::{exposure::Exposures, tick::Occurrence};
 use super::{
-    assemble,
+    assemble::{self, headroom},
     audit::Audit,
     detect::{Cusum, Spells, Tick},
-    frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
+    frame::{Frame, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, Tier},
     inference::{Inference, Missing},
     ledger::{Bracket, Increment, Ledger},
     lines::{self, Failure, LINES},
     load::LoadHistory,
+    scope::Scope,
     subject::Subject,
-    verdict::{OwnCost, Verdict},
+    verdict::{Headroom, HitSubject, OwnCost, Verdict},
 };
 
 /// A tick that begins this long after the one before is late.
@@ -41,6 +42,10 @@ pub struct Update {
     pub onsets: Vec<(&'static str, Subject, Bracket)>,
     /// Sources that could be read before, and cannot be any more.
     pub newly_failing: Vec<String>,
+    /// What was counted since the step before, each once: where a probe counts, not by the kernel's counter too.
+    pub counted: Vec<Increment>,
+    /// Whether it came late: more than twice a tick after the one before.
+    pub late: bool,
 }
 
 /// A fault line under watch at one subject.
@@ -145,8 +150,7 @@ impl Engine {
     /// Takes in one frame.
     pub fn step(&mut self, frame: &Frame) -> Update {
         let is_first = self.times.first_ns.is_none();
-        self.clock(frame);
-        let mut update = Update::default();
+        let mut update = Update { late: self.clock(frame), ..Update::default() };
         frame.marks.iter().for_each(|mark| self.begin(mark, &mut update));
         update.newly_failing = self.newly_failing(frame);
         let increments = self.ledger.enter(frame);
@@ -160,11 +164,15 @@ impl Engine {
             self.load.thin(&onsets);
         }
         self.note_strain(&increments);
-        let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
-        let implied = self.in_time(implied);
+        let mut implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
+        implied.retain(|increment| self.is_in_time(increment));
         implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
-        self.detect(frame.mono_ns, &self.in_time(increments), &implied, &mut update);
+        let (in_time, after): (Vec<_>, _) = increments.into_iter().partition(|it| self.is_in_time(it));
+        self.detect(frame.mono_ns, &in_time, &implied, &mut update);
         frame.marks.iter().for_each(|mark| self.end(mark));
+        update.counted = in_time;
+        update.counted.extend(after);
+        update.counted.retain(|increment| !self.ledger.is_counted_twice(increment));
         update
     }
 
@@ -185,13 +193,11 @@ impl Engine {
         }
     }
 
-    /// What may have happened before the load ended, and what counts even after it: what happens then is
-    /// the teardown of the test, not the test, unless it kills.
-    fn in_time(&self, mut increments: Vec<Increment>) -> Vec<Increment> {
-        let in_load =
-            |increment: &Increment| self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns);
-        increments.retain(|increment| in_load(increment) || lines::outlasts_load(increment.signal));
-        increments
+    /// Whether it may have happened before the load ended, or counts even after it: what happens then is the
+    /// teardown of the test, not the test, unless it kills.
+    fn is_in_time(&self, increment: &Increment) -> bool {
+        let in_load = self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns);
+        in_load || lines::outlasts_load(increment.signal)
     }
 
     /// Whether a line is still watched. What happened in the load may be read, or follow from what is read,
@@ -211,12 +217,29 @@ impl Engine {
         self.times.start_ns.is_some()
     }
 
+    /// Whether a run or an episode is under way: it has begun, and its load has not ended.
+    pub fn is_under_load(&self) -> bool {
+        self.is_started() && self.times.end_ns.is_none()
+    }
+
     /// The verdict on everything seen so far.
     pub fn verdict(&self, cost: Option<OwnCost>) -> Verdict {
         assemble::verdict(self, cost)
     }
 
-    fn clock(&mut self, frame: &Frame) {
+    /// Where a subject is, in the contract's form: with names instead of the kernel's numbers.
+    pub fn describe(&self, subject: &Subject) -> HitSubject {
+        assemble::case::describe(self, subject)
+    }
+
+    /// The subjects in scope that are closest to their limit of a resource now, a few of each.
+    pub fn closest(&self) -> Vec<Headroom> {
+        let scope = Scope::of(&self.ledger, &self.header);
+        Resource::ALL.iter().flat_map(|resource| headroom::now(self, &scope, *resource)).collect()
+    }
+
+    /// Returns whether it comes late.
+    fn clock(&mut self, frame: &Frame) -> bool {
         let times = &mut self.times;
         let passed_ns = times.first_ns.map_or(0, |_| frame.mono_ns.saturating_sub(times.last_ns));
         self.tick_seconds = passed_ns as f64 / 1e9;
@@ -224,6 +247,7 @@ impl Engine {
         times.first_ns.get_or_insert(frame.mono_ns);
         times.last_ns = frame.mono_ns;
         times.real_offset_ns = i128::from(frame.real_ns) - i128::from(frame.mono_ns);
+        passed_ns > LATE_NS
     }
 
     fn begin(&mut self, mark: &Mark, update: &mut Update) {

@@ -168,10 +168,15 @@ impl Ledger {
         self.series.get(&(signal, subject.clone())).map(|series| series.in_run)
     }
 
+    /// What was counted of a signal, by subject.
+    pub fn of_signal(&self, signal: Signal) -> impl Iterator<Item = (&Subject, &Series)> {
+        let series = self.series.range((signal, Subject::HOST)..);
+        series.take_while(move |((of, _), _)| *of == signal).map(|((_, at), series)| (at, series))
+    }
+
     /// Everything counted of a signal in a network namespace, at whichever listener or destination.
     pub fn total_in(&self, signal: Signal, netns: u32) -> Option<Series> {
-        let in_namespace =
-            self.series.iter().filter(|((of, at), _)| *of == signal && at.netns == Some(netns));
+        let in_namespace = self.of_signal(signal).filter(|(at, _)| at.netns == Some(netns));
         in_namespace.map(|(_, series)| series.clone()).reduce(|mut total, series| {
             total.add(&series);
             total
@@ -197,6 +202,11 @@ impl Ledger {
             let listener = self.listener_of(netns, to);
             self.listeners.contains(&(netns, listener)).then_some((netns, listener))
         })
+    }
+
+    /// What each cell and counter reads: how many, and when it happened last, where a probe tells.
+    pub fn readings(&self) -> impl ExactSizeIterator<Item = (&Cell, u64, Option<u64>)> {
+        self.cells.iter().map(|(cell, reading)| (cell, reading.count, reading.last_ns))
     }
 
     /// The path of a process's cgroup under a controller.
@@ -343,14 +353,17 @@ impl Ledger {
     }
 
     fn count(&mut self, sample: &SignalSample, increment: Increment) -> Increment {
-        // What a probe counts at the same place, its counter counts again.
-        if sample.tier.is_probe() || !self.is_counted_twice(&increment) {
+        if !self.is_counted_twice(&increment) {
             self.enter_series(sample, &increment);
         }
         increment
     }
 
-    fn is_counted_twice(&self, increment: &Increment) -> bool {
+    /// Whether a counter counted what a probe counts at the same place.
+    pub fn is_counted_twice(&self, increment: &Increment) -> bool {
+        if increment.tier.is_probe() {
+            return false;
+        }
         let Subject { netns, listener, destination, pid, .. } = &increment.subject;
         let whole = listener.is_none() && destination.is_none() && (netns.is_some() || pid.is_none());
         whole && self.probed.contains(&increment.signal)

@@ -31,6 +31,13 @@ struct Stream {
     probed: bool,
 }
 
+impl Stream {
+    /// The stream of all subjects that this one is part of.
+    fn everywhere(&self) -> Self {
+        Self { subject: Subject::HOST, ..self.clone() }
+    }
+}
+
 /// As many bins are kept of all streams together, and as many readings of all gauges: with a dozen streams, more
 /// than a quarter of an hour of an episode is known to 100 ms. Each has its share of them,
 const KEPT: usize = 200_000;
@@ -43,6 +50,8 @@ const AROUND_NS: u64 = 5 * SECOND_NS;
 #[derive(Debug, Default)]
 pub struct LoadHistory {
     streams: BTreeMap<Stream, Bins>,
+    /// The same at all subjects together: what is asked for each hit must not depend on how many there are.
+    everywhere: BTreeMap<Stream, Bins>,
     /// Connections in each accept queue, by CLOCK_MONOTONIC.
     depths: BTreeMap<Subject, Readings>,
     /// Established connections per namespace, by bin.
@@ -63,6 +72,7 @@ impl LoadHistory {
                 generator: sample.generator,
                 probed: true,
             };
+            self.everywhere.entry(stream.everywhere()).or_default().take_over(sample.count);
             self.streams.entry(stream).or_default().take_over(sample.count);
         }
     }
@@ -77,6 +87,7 @@ impl LoadHistory {
                 generator: increment.generator,
                 probed: increment.tier != Tier::Counter,
             };
+            self.everywhere.entry(stream.everywhere()).or_default().enter(increment);
             self.streams.entry(stream).or_default().enter(increment);
         }
         for usage in &frame.usages {
@@ -97,7 +108,8 @@ impl LoadHistory {
     /// Forgets the course before an instant; what is open stays known.
     pub fn forget_before(&mut self, at_ns: u64) {
         let bin = at_ns / BIN_NS;
-        self.streams.values_mut().for_each(|bins| bins.forget_before(bin));
+        let streams = self.streams.values_mut().chain(self.everywhere.values_mut());
+        streams.for_each(|bins| bins.forget_before(bin));
         self.depths.values_mut().for_each(|depths| depths.forget_before(at_ns));
         self.established.values_mut().for_each(|counts| counts.forget_before(bin));
     }
@@ -110,8 +122,12 @@ impl LoadHistory {
             near.any(|at| at.lo_ns <= to_ns + AROUND_NS && from_ns <= at.hi_ns.saturating_add(AROUND_NS))
         };
         let around_bin = |bin: u64| around(bin * BIN_NS, (bin + 1) * BIN_NS);
-        let (bins, readings) = (share(self.streams.len()), share(self.depths.len() + self.established.len()));
-        self.streams.values_mut().for_each(|stream| stream.thin(bins, around_bin));
+        let (bins, readings) = (
+            share(self.streams.len() + self.everywhere.len()),
+            share(self.depths.len() + self.established.len()),
+        );
+        let streams = self.streams.values_mut().chain(self.everywhere.values_mut());
+        streams.for_each(|stream| stream.thin(bins, around_bin));
         self.depths.values_mut().for_each(|depths| depths.thin(readings, |at_ns| around(at_ns, at_ns)));
         self.established.values_mut().for_each(|counts| counts.thin(readings, around_bin));
     }
@@ -161,31 +177,45 @@ impl LoadHistory {
     /// Arrivals: what the observed command tried to open, else what the targets accepted, else the
     /// namespaces' own counters.
     fn arrivals(&self, scope: &Scope) -> Option<Flow<'_>> {
-        let by_generator = self.flow(|s| s.signal == Signal::ConnectAttempt && s.generator);
-        let by_target = || {
-            self.flow(|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject))
-        };
-        let by_counter = || self.flow(|s| s.signal == Signal::ConnectionAccepted && !s.probed);
+        let accepted = Signal::ConnectionAccepted;
+        let by_generator = self.flow_everywhere(Signal::ConnectAttempt, |s| s.generator);
+        let by_target = || self.flow_at_targets(accepted, scope);
+        let by_counter = || self.flow_everywhere(accepted, |s| !s.probed);
         by_generator.or_else(by_target).or_else(by_counter)
     }
 
     /// Connections opened and closed: at the targets, else by anyone.
     fn open_and_close(&self, scope: &Scope) -> (Option<Flow<'_>>, Flow<'_>) {
-        let at =
-            |signal: Signal| self.flow(|s| s.signal == signal && s.probed && in_scope(scope, &s.subject));
+        let at = |signal| self.flow_at_targets(signal, scope);
         let accepted = at(Signal::ConnectionAccepted);
         if accepted.is_some() {
             return (accepted, at(Signal::AcceptedClosed).unwrap_or_default());
         }
-        let any = |signal: Signal| self.flow(|s| s.signal == signal && s.probed);
+        let any = |signal| self.flow_everywhere(signal, |s| s.probed);
         (any(Signal::ConnectionOpened), any(Signal::OpenedClosed).unwrap_or_default())
     }
 
-    /// All these streams together; `None` when there is none.
-    fn flow(&self, wanted: impl Fn(&Stream) -> bool) -> Option<Flow<'_>> {
-        let streams = self.streams.iter().filter(|(stream, _)| wanted(stream));
-        let flow = Flow(streams.map(|(_, bins)| bins).collect());
-        (!flow.0.is_empty()).then_some(flow)
+    /// A signal at all subjects together; `None` where it was never counted.
+    fn flow_everywhere(&self, signal: Signal, wanted: impl Fn(&Stream) -> bool) -> Option<Flow<'_>> {
+        Flow::of(&self.everywhere, signal, &Subject::HOST, wanted)
+    }
+
+    /// A signal as the probes count it at the listeners under test.
+    fn flow_at_targets(&self, signal: Signal, scope: &Scope) -> Option<Flow<'_>> {
+        let Some(targets) = scope.targets() else { return self.flow_everywhere(signal, |s| s.probed) };
+        let listeners = targets.iter().map(|(netns, at)| Subject::listener(*netns, *at));
+        let flows = listeners.filter_map(|at| Flow::of(&self.streams, signal, &at, |s| s.probed));
+        flows.reduce(|all, flow| Flow([all.0, flow.0].concat()))
+    }
+
+    /// A signal at one subject.
+    fn flow_at(
+        &self,
+        signal: Signal,
+        subject: &Subject,
+        wanted: impl Fn(&Stream) -> bool,
+    ) -> Option<Flow<'_>> {
+        Flow::of(&self.streams, signal, subject, wanted)
     }
 
     fn established_at(&self, at_ns: u64) -> Option<u64> {
@@ -196,8 +226,8 @@ impl LoadHistory {
     /// Connections appended to a listener's queue in an interval: its own, else its namespace's.
     fn enqueued(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let of = |subject: Subject| {
-            self.flow(|s| s.signal == Signal::ConnectionAccepted && s.subject == subject)
-                .map(|flow| flow.share(from_ns, to_ns))
+            let flow = self.flow_at(Signal::ConnectionAccepted, &subject, |_| true);
+            flow.map(|flow| flow.share(from_ns, to_ns))
         };
         of(listener.clone()).or_else(|| of(Subject::namespace(listener.netns?)))
     }
@@ -217,9 +247,8 @@ impl LoadHistory {
     /// SYNs that arrived at a listener per second; without a probe, what was accepted and dropped.
     pub fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let to_ns = to_ns.max(from_ns + BIN_NS);
-        let of = |signal: Signal| {
-            self.flow(|s| s.signal == signal && s.subject == *listener).map(|flow| flow.share(from_ns, to_ns))
-        };
+        let of =
+            |signal: Signal| self.flow_at(signal, listener, |_| true).map(|flow| flow.share(from_ns, to_ns));
         let count = match of(Signal::SynArrival) {
             Some(count) => count,
             None => self.enqueued(listener, from_ns, to_ns)? + of(Signal::ListenDrop).unwrap_or(0.0),
@@ -245,7 +274,7 @@ impl Rates for LoadHistory {
 
     fn throttling(&self, cgroup: &Subject, from_ns: u64, to_ns: u64) -> Option<Throttling> {
         let of = |signal: Signal, probed: bool| {
-            self.flow(|s| s.signal == signal && s.subject == *cgroup && s.probed == probed)
+            self.flow_at(signal, cgroup, |s| s.probed == probed)
                 .map(|flow| flow.between(from_ns / BIN_NS, to_ns.div_ceil(BIN_NS)) as f64)
         };
         let best = |signal| of(signal, true).or_else(|| of(signal, false));
@@ -305,15 +334,25 @@ fn is_load(signal: Signal) -> bool {
     )
 }
 
-fn in_scope(scope: &Scope, subject: &Subject) -> bool {
-    matches!((subject.netns, subject.listener), (Some(netns), Some(at)) if scope.is_target(netns, at))
-}
-
 /// Several streams together.
 #[derive(Debug, Default)]
 struct Flow<'a>(Vec<&'a Bins>);
 
-impl Flow<'_> {
+impl<'a> Flow<'a> {
+    /// Those streams of a signal at a subject that are wanted; `None` when there is none.
+    fn of(
+        streams: &'a BTreeMap<Stream, Bins>,
+        signal: Signal,
+        subject: &Subject,
+        wanted: impl Fn(&Stream) -> bool,
+    ) -> Option<Self> {
+        let first = Stream { signal, subject: subject.clone(), generator: false, probed: false };
+        let is_at = |stream: &Stream| stream.signal == signal && stream.subject == *subject;
+        let there = streams.range(first..).take_while(|(stream, _)| is_at(stream));
+        let flow = Self(there.filter(|(stream, _)| wanted(stream)).map(|(_, bins)| bins).collect());
+        (!flow.0.is_empty()).then_some(flow)
+    }
+
     /// What was counted before a bin.
     fn before(&self, bin: u64) -> u64 {
         self.0.iter().map(|bins| bins.before(bin)).fold(0, u64::saturating_add)

@@ -42,10 +42,12 @@ const ONSET: Bracket = Bracket { lo_ns: 60 * BIN_NS, hi_ns: 60 * BIN_NS };
 #[test]
 fn two_thousand_listeners_do_not_make_it_grow_and_nothing_is_lost() {
     let mut history = history(2_000, 300);
-    let counted = |history: &LoadHistory| history.flow(|_| true).map(|flow| flow.between(0, 301));
+    let counted = |history: &LoadHistory| {
+        history.flow_everywhere(Signal::ConnectionAccepted, |_| true).map(|flow| flow.between(0, 301))
+    };
     let all = counted(&history);
     history.thin(&[ONSET]);
-    let kept: usize = history.streams.values().map(Bins::len).sum();
+    let kept: usize = history.streams.values().chain(history.everywhere.values()).map(Bins::len).sum();
     assert!(kept <= KEPT, "{kept}");
     assert_eq!(counted(&history), all);
 }

@@ -18,6 +18,13 @@ pub struct Listen {
     port: u16,
 }
 
+/// 127.0.0.1:9435: this host alone can reach it.
+impl Default for Listen {
+    fn default() -> Self {
+        Self { host: Some("127.0.0.1".to_owned()), port: 9435 }
+    }
+}
+
 /// Why a text names no address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {

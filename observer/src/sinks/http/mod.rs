@@ -22,9 +22,12 @@
 //! has been authenticated if the web configuration asks for it, and its body (64 KiB at most) is there in full.
 //! docs/http.md tells users of it.
 
+mod board;
 mod caller;
 mod error;
+mod events;
 mod listen;
+mod routes;
 mod server;
 mod status;
 mod warning;
@@ -32,9 +35,12 @@ mod warning;
 pub use axum::Router;
 
 pub use self::{
+    board::{Board, FrameWanted, Ways},
     caller::Caller,
     error::Error,
+    events::EventLog,
     listen::Listen,
+    routes::router,
     server::{Bound, Server},
     status::{ConfigState, Count, Notice, Status},
     warning::Warning,
