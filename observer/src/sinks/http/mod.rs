@@ -23,16 +23,23 @@
 //! docs/http.md tells users of it.
 
 mod caller;
+mod config;
 mod error;
 mod listen;
+mod live;
+mod patience;
+mod places;
+mod rate;
 mod server;
 mod status;
+mod tls;
 mod warning;
 
 pub use axum::Router;
 
 pub use self::{
     caller::Caller,
+    config::ConfigError,
     error::Error,
     listen::Listen,
     server::{Bound, Server},
