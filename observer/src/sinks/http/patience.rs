@@ -117,6 +117,12 @@ impl Patience {
         }
     }
 
+    /// Whether something asked for is not, or was not yet, answered in full. After an answer it may be on its way still:
+    /// the connection itself knows when it has gone out.
+    pub fn has_asked(&self) -> bool {
+        !self.asked.is_empty() || self.served && self.head_since.is_none()
+    }
+
     /// Who may be closed to make room for another, the smallest first: who never asked, then who waits longest. `None`
     /// where a request is being answered.
     pub fn dispensable(&self) -> Option<(bool, Instant)> {

@@ -1,5 +1,6 @@
 //! The server: a thread of its own with an event loop of its own.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -7,19 +8,30 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::sync::oneshot;
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
 
 use super::caller::is_loopback;
-use super::{Error, Listen, Notice, Status, Warning};
+use super::connection::Shared;
+use super::gate::Gate;
+use super::live::Live;
+use super::{Error, Listen, Notice, Status, Warning, accept};
+
+/// Threads for what may not hold up the event loop: a password being checked, and what handlers put aside.
+const BLOCKING_THREADS: usize = 4;
 
 /// An address that is listened on, before anything is served: connections wait in the accept queue meanwhile.
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     local: SocketAddr,
+    live: Live,
     status: Arc<Status>,
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("local", &self.local).finish_non_exhaustive()
+    }
 }
 
 impl Bound {
@@ -28,11 +40,12 @@ impl Bound {
     /// # Errors
     /// A configuration that cannot be used, an address that cannot be had: each says what to do about it.
     pub fn open(listen: &Listen, web_config: Option<&Path>) -> Result<Self, Error> {
-        let _ = web_config;
+        let status = Arc::new(Status::default());
+        let live = Live::open(web_config, Arc::clone(&status))?;
         let bind = |source| Error::Bind { listen: listen.clone(), source };
         let listener = listen.bind().map_err(bind)?;
         let local = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, local, status: Arc::default() })
+        Ok(Self { listener, local, live, status })
     }
 
     /// Where it listens: with the port that was chosen where none was asked for.
@@ -47,17 +60,26 @@ impl Bound {
 
     /// Whether everyone who asks is asked who they are, by a password or a certificate. A reload may change it.
     pub fn is_authenticated(&self) -> bool {
-        false
+        self.live.known().authenticates()
     }
 
     /// `https` or `http`.
     pub fn scheme(&self) -> &'static str {
-        "http"
+        if self.live.known().tls.is_some() { "https" } else { "http" }
     }
 
     /// What is unsafe about it, to be said before serving.
     pub fn warnings(&self) -> Vec<Warning> {
-        if self.is_loopback() { Vec::new() } else { vec![Warning::Unauthenticated(self.local)] }
+        let settings = self.live.known();
+        if self.is_loopback() {
+            Vec::new()
+        } else if !settings.authenticates() {
+            vec![Warning::Unauthenticated(self.local)]
+        } else if settings.tls.is_none() {
+            vec![Warning::Unencrypted(self.local)]
+        } else {
+            Vec::new()
+        }
     }
 
     /// What the server will have to say of itself.
@@ -75,20 +97,55 @@ impl Bound {
         router: Router,
         notify: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Server, Error> {
-        let _ = Arc::new(notify);
+        let (local, status) = (self.local, self.status());
         let (stop, stopped) = oneshot::channel();
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-        let listener = self.listener;
-        let thread = thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                // The skeleton's only failure is that of a socket just bound.
-                let _: io::Result<()> = runtime.block_on(serve(listener, router, stopped));
-            })
+        let (thread, started) = self.spawn(router, Arc::new(notify), stopped).map_err(Error::Start)?;
+        let server = Server { local, stop: Some(stop), thread: Some(thread), status };
+        // A sender that is gone without a word has panicked, and said so where it did.
+        started
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
             .map_err(Error::Start)?;
-        Ok(Server { local: self.local, stop: Some(stop), thread: Some(thread), status: self.status })
+        Ok(server)
     }
+
+    fn spawn(
+        self,
+        router: Router,
+        notify: super::status::Notify,
+        stopped: oneshot::Receiver<()>,
+    ) -> io::Result<(JoinHandle<()>, oneshot::Receiver<io::Result<()>>)> {
+        let random = |_| io::Error::other("the kernel gives no random numbers");
+        let gate = Gate::new(router, Arc::clone(&self.status)).map_err(random)?;
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared { gate, live: self.live, status: self.status, notify, stopping };
+        let runtime = runtime()?;
+        let (start, started) = oneshot::channel();
+        let listener = self.listener;
+        let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
+            let work = async move {
+                // Registers with the event loop, which has to be running for it.
+                let listener = tokio::net::TcpListener::from_std(listener);
+                let (listener, outcome) = match listener {
+                    Ok(listener) => (Some(listener), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                let _ = start.send(outcome);
+                if let Some(listener) = listener {
+                    accept::run(listener, Arc::new(shared), stopped, stop).await;
+                }
+            };
+            runtime.block_on(work);
+            // A password still being checked is nobody's any more.
+            runtime.shutdown_background();
+        })?;
+        Ok((thread, started))
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_name("http-aside").build()
 }
 
 /// A server at work. Stops when it is dropped.
@@ -140,19 +197,5 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let (stream, _) = tokio::select! {
-            accepted = listener.accept() => accepted?,
-            _ = &mut stopped => return Ok(()),
-        };
-        let service = TowerToHyperService::new(router.clone());
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(connection);
     }
 }
