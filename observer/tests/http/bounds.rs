@@ -104,6 +104,10 @@ fn long_headers_are_refused() {
         assert_eq!(bench.curl("/", &arguments).code, 431);
     }
     assert_eq!(bench.curl(&format!("/{}", "x".repeat(15_000)), &[]).code, 404);
+    let bench = Bench::tls("");
+    let answer = bench.curl_tls("/", &["--header", &format!("X-Long: {}", "x".repeat(20_000))]);
+    assert!([0, 431].contains(&answer.code), "{answer:?}");
+    assert_eq!(bench.curl_tls("/", &[]).code, 200);
 }
 
 #[test]

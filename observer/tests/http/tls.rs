@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use observer::sinks::http::{ConfigState, Count, Notice};
+use observer::sinks::http::{Bound, ConfigState, Count, Notice};
 
 use crate::bench::{Authority, Bench, openssl, wait_until};
 
@@ -104,6 +104,69 @@ fn a_name_in_the_certificate_can_be_asked_for() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn what_nothing_can_be_served_with_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    authority.issue("web", "DNS:localhost");
+    authority.issue("other", "DNS:localhost");
+    fs::write(
+        folder.path().join("garbage"),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    fs::write(folder.path().join("broken"), "-----BEGIN CERTIFICATE-----\n?").unwrap();
+    let encrypt = ["pkcs8", "-topk8", "-in", "web.key", "-passout", "pass:hunter2", "-out", "locked.key"];
+    openssl(folder.path(), &encrypt).succeed();
+    let clients = "\n  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file";
+    for (certificate, key, more, parts) in [
+        (
+            "missing.crt",
+            "web.key",
+            "",
+            ["web.yml:2: tls_server_config.cert_file: ", "missing.crt cannot be read"],
+        ),
+        ("web.key", "web.key", "", ["web.yml:2: ", "web.key has no certificate"]),
+        ("broken", "web.key", "", ["web.yml:2: ", "broken is not sound PEM"]),
+        ("garbage", "web.key", "", ["web.yml:3: ", "does not go with the certificate"]),
+        (
+            "web.crt",
+            "other.key",
+            "",
+            ["web.yml:3: tls_server_config.key_file: ", "does not go with the certificate"],
+        ),
+        ("web.crt", "web.crt", "", ["web.yml:3: ", "web.crt has no private key"]),
+        ("web.crt", "locked.key", "", ["web.yml:3: ", "without a passphrase"]),
+        (
+            "web.crt",
+            "web.key",
+            "missing.crt",
+            ["web.yml:5: tls_server_config.client_ca_file: ", "cannot be read"],
+        ),
+        ("web.crt", "web.key", "garbage", ["web.yml:5: ", "cannot sign others"]),
+    ] {
+        let path = folder.path().join("web.yml");
+        let more = if more.is_empty() { String::new() } else { format!("{clients}: {more}") };
+        let text = format!("tls_server_config:\n  cert_file: {certificate}\n  key_file: {key}{more}\n");
+        fs::write(&path, text).unwrap();
+        let error = Bound::open(&"127.0.0.1:0".parse().unwrap(), Some(&path)).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error:?} has not all of {parts:?}");
+    }
+}
+
+#[test]
+fn certificate_and_key_may_stand_in_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    Authority::new(folder.path(), "ca").issue("web", "DNS:localhost");
+    let indented = |name: &str| {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        text.lines().map(|line| format!("    {line}\n")).collect::<String>()
+    };
+    let config =
+        format!("tls_server_config:\n  cert: |\n{}  key: |\n{}", indented("web.crt"), indented("web.key"));
+    assert_eq!(Bench::of(folder, &config).curl_tls("/", &[]).code, 200);
 }
 
 #[test]

@@ -169,5 +169,4 @@ impl Drop for Waiting {
 }
 
 #[cfg(test)]
-#[path = "auth_tests.rs"]
 mod tests;

@@ -8,7 +8,6 @@ mod file;
 mod tls;
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -98,22 +98,28 @@ impl Live {
 
     /// What is in force now. What changed on disk is read first; if it cannot be used, the former stays.
     pub fn current(&self, notify: &Notify) -> Arc<Settings> {
-        let mut state = lock(&self.state);
-        if let Some(path) = &self.path
-            && state.is_outdated()
-        {
-            let new = match state.reload(path) {
-                Ok(()) => ConfigState::Current,
-                Err(error) => {
-                    self.status.add(Count::ReloadFailed);
-                    ConfigState::Stale(error.to_string())
-                }
-            };
-            if self.status.set_config(new.clone()) {
-                notify(Notice::Config(new));
-            }
+        let (settings, read) = {
+            let mut state = lock(&self.state);
+            let outdated = self.path.as_ref().filter(|_| state.is_outdated());
+            let read = outdated.map(|path| state.reload(path));
+            (Arc::clone(&state.settings), read)
+        };
+        if let Some(read) = read {
+            self.tell(read, notify);
         }
-        Arc::clone(&state.settings)
+        settings
+    }
+
+    fn tell(&self, read: Result<(), ConfigError>, notify: &Notify) {
+        let state =
+            read.map_or_else(|error| ConfigState::Stale(error.to_string()), |()| ConfigState::Current);
+        if !self.status.set_config(state.clone()) {
+            return;
+        }
+        if matches!(state, ConfigState::Stale(_)) {
+            self.status.add(Count::ReloadFailed);
+        }
+        notify(Notice::Config(state));
     }
 
     /// What was last found in force, without looking at the disk.
@@ -129,9 +135,17 @@ impl State {
     }
 
     fn reload(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let (result, seen) = load(path);
+        let (result, mut seen) = load(path);
+        let result = result.and_then(|settings| self.replace(path, settings));
+        if result.is_err() {
+            // What was wrong (no descriptor left, no permission) may be over without a change of the files.
+            seen.iter_mut().for_each(|(_, stamp)| stamp.settled = false);
+        }
         self.seen = seen;
-        let settings = result?;
+        result
+    }
+
+    fn replace(&mut self, path: &Path, settings: Settings) -> Result<(), ConfigError> {
         if settings.tls.is_some() != self.settings.tls.is_some() {
             let what = "TLS cannot be switched on or off while the server runs: start it anew for that";
             return Err(ConfigError::of_file(path, what));
@@ -155,5 +169,4 @@ fn load(path: &Path) -> (Result<Settings, ConfigError>, Vec<(PathBuf, Stamp)>) {
 }
 
 #[cfg(test)]
-#[path = "live_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
@@ -15,6 +15,7 @@ use super::caller::is_loopback;
 use super::connection::Shared;
 use super::gate::Gate;
 use super::live::Live;
+use super::status::Notify;
 use super::{Error, Listen, Notice, Status, Warning, accept};
 
 /// Threads for what may not hold up the event loop: a password being checked, and what handlers put aside.
@@ -87,7 +88,8 @@ impl Bound {
         Arc::clone(&self.status)
     }
 
-    /// Serves until [`Server::stop`]. What happens meanwhile and a person should know goes to `notify`, from
+    /// Serves until [`Server::stop`], from a thread that has the capabilities of the one that calls this: drop what is
+    /// not needed before, a port below 1024 has been had by then. What happens meanwhile and a person should know goes to `notify`, from
     /// the server's thread; it must not block.
     ///
     /// # Errors
@@ -99,47 +101,46 @@ impl Bound {
     ) -> Result<Server, Error> {
         let (local, status) = (self.local, self.status());
         let (stop, stopped) = oneshot::channel();
-        let (thread, started) = self.spawn(router, Arc::new(notify), stopped).map_err(Error::Start)?;
+        let (start, started) = mpsc::channel();
+        let work = move || self.work(router, Arc::new(notify), stopped, &start);
+        let thread = thread::Builder::new().name("http".to_owned()).spawn(work).map_err(Error::Start)?;
         let server = Server { local, stop: Some(stop), thread: Some(thread), status };
         // A sender that is gone without a word has panicked, and said so where it did.
-        started
-            .blocking_recv()
-            .unwrap_or_else(|_| Err(io::Error::other("its thread ended")))
-            .map_err(Error::Start)?;
-        Ok(server)
+        let outcome = started.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
+        outcome.map(|()| server).map_err(Error::Start)
     }
 
-    fn spawn(
+    /// What the server's thread does, from its beginning, of which `start` is told, to its end.
+    fn work(
         self,
         router: Router,
-        notify: super::status::Notify,
+        notify: Notify,
         stopped: oneshot::Receiver<()>,
-    ) -> io::Result<(JoinHandle<()>, oneshot::Receiver<io::Result<()>>)> {
-        let random = |_| io::Error::other("the kernel gives no random numbers");
-        let gate = Gate::new(router, Arc::clone(&self.status)).map_err(random)?;
+        start: &mpsc::Sender<io::Result<()>>,
+    ) {
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared { gate, live: self.live, status: self.status, notify, stopping };
-        let runtime = runtime()?;
-        let (start, started) = oneshot::channel();
-        let listener = self.listener;
-        let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
-            let work = async move {
-                // Registers with the event loop, which has to be running for it.
-                let listener = tokio::net::TcpListener::from_std(listener);
-                let (listener, outcome) = match listener {
-                    Ok(listener) => (Some(listener), Ok(())),
-                    Err(error) => (None, Err(error)),
-                };
-                let _ = start.send(outcome);
-                if let Some(listener) = listener {
-                    accept::run(listener, Arc::new(shared), stopped, stop).await;
-                }
+        let prepared = runtime().and_then(|runtime| {
+            // Registering a socket takes the event loop that it is registered with.
+            let listener = {
+                let _entered = runtime.enter();
+                tokio::net::TcpListener::from_std(self.listener)?
             };
-            runtime.block_on(work);
+            let gate = Gate::new(router, Arc::clone(&self.status))
+                .map_err(|_| io::Error::other("the kernel gives no random numbers"))?;
+            let shared = Shared { gate, live: self.live, status: self.status, notify, stopping };
+            Ok((runtime, listener, Arc::new(shared)))
+        });
+        let (outcome, prepared) = match prepared {
+            Ok(prepared) => (Ok(()), Some(prepared)),
+            Err(error) => (Err(error), None),
+        };
+        // Who started it waits for this.
+        let _ = start.send(outcome);
+        if let Some((runtime, listener, shared)) = prepared {
+            runtime.block_on(accept::run(listener, shared, stopped, stop));
             // A password still being checked is nobody's any more.
             runtime.shutdown_background();
-        })?;
-        Ok((thread, started))
+        }
     }
 }
 
