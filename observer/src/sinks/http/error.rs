@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::config::ConfigError;
 use super::listen::{Listen, ListenError};
 
 /// Why a server does not start. Each says what to do about it.
@@ -10,6 +11,9 @@ pub enum Error {
     /// What `--listen` was given is no address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The web configuration file, or what it names, cannot be used.
+    #[error("--web.config.file: {0}")]
+    Config(#[from] ConfigError),
     /// The address cannot be had.
     #[error("cannot listen on {listen}: {source}{}", way_out(.source))]
     Bind {

@@ -18,25 +18,40 @@
 //! ```
 //!
 //! A handler finds who asks in the request's extensions: `axum::Extension<Caller>`. Requests that change something
-//! (any method but GET, HEAD and OPTIONS) reach a handler only after [`origin`] has let them through; every request
+//! (any method but GET, HEAD and OPTIONS) reach a handler only if no foreign page or host sent them (see `origin.rs`); every request
 //! has been authenticated if the web configuration asks for it, and its body (64 KiB at most) is there in full.
 //! docs/http.md tells users of it.
 
+mod accept;
+mod answering;
+mod auth;
 mod board;
+mod body;
 mod caller;
+mod config;
+mod connection;
 mod error;
 mod events;
+mod gate;
 mod listen;
+mod live;
+mod origin;
+mod patience;
+mod places;
+mod rate;
 mod routes;
 mod server;
 mod status;
+mod tls;
 mod warning;
+mod watched;
 
 pub use axum::Router;
 
 pub use self::{
     board::{Board, FrameWanted, Ways},
     caller::Caller,
+    config::ConfigError,
     error::Error,
     events::EventLog,
     listen::Listen,

@@ -1,25 +1,38 @@
 //! The server: a thread of its own with an event loop of its own.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::sync::oneshot;
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
 
 use super::caller::is_loopback;
-use super::{Error, Listen, Notice, Status, Warning};
+use super::connection::Shared;
+use super::gate::Gate;
+use super::live::Live;
+use super::status::Notify;
+use super::{Error, Listen, Notice, Status, Warning, accept};
+
+/// Threads for what may not hold up the event loop: a password being checked, and what handlers put aside.
+const BLOCKING_THREADS: usize = 4;
 
 /// An address that is listened on, before anything is served: connections wait in the accept queue meanwhile.
-#[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
     local: SocketAddr,
+    live: Live,
     status: Arc<Status>,
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("local", &self.local).finish_non_exhaustive()
+    }
 }
 
 impl Bound {
@@ -28,11 +41,12 @@ impl Bound {
     /// # Errors
     /// A configuration that cannot be used, an address that cannot be had: each says what to do about it.
     pub fn open(listen: &Listen, web_config: Option<&Path>) -> Result<Self, Error> {
-        let _ = web_config;
+        let status = Arc::new(Status::default());
+        let live = Live::open(web_config, Arc::clone(&status))?;
         let bind = |source| Error::Bind { listen: listen.clone(), source };
         let listener = listen.bind().map_err(bind)?;
         let local = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, local, status: Arc::default() })
+        Ok(Self { listener, local, live, status })
     }
 
     /// Where it listens: with the port that was chosen where none was asked for.
@@ -47,17 +61,26 @@ impl Bound {
 
     /// Whether everyone who asks is asked who they are, by a password or a certificate. A reload may change it.
     pub fn is_authenticated(&self) -> bool {
-        false
+        self.live.known().authenticates()
     }
 
     /// `https` or `http`.
     pub fn scheme(&self) -> &'static str {
-        "http"
+        if self.live.known().tls.is_some() { "https" } else { "http" }
     }
 
     /// What is unsafe about it, to be said before serving.
     pub fn warnings(&self) -> Vec<Warning> {
-        if self.is_loopback() { Vec::new() } else { vec![Warning::Unauthenticated(self.local)] }
+        let settings = self.live.known();
+        if self.is_loopback() {
+            Vec::new()
+        } else if !settings.authenticates() {
+            vec![Warning::Unauthenticated(self.local)]
+        } else if settings.tls.is_none() {
+            vec![Warning::Unencrypted(self.local)]
+        } else {
+            Vec::new()
+        }
     }
 
     /// What the server will have to say of itself.
@@ -65,7 +88,8 @@ impl Bound {
         Arc::clone(&self.status)
     }
 
-    /// Serves until [`Server::stop`]. What happens meanwhile and a person should know goes to `notify`, from
+    /// Serves until [`Server::stop`], from a thread that has the capabilities of the one that calls this: drop what is
+    /// not needed before, a port below 1024 has been had by then. What happens meanwhile and a person should know goes to `notify`, from
     /// the server's thread; it must not block.
     ///
     /// # Errors
@@ -75,20 +99,54 @@ impl Bound {
         router: Router,
         notify: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Server, Error> {
-        let _ = Arc::new(notify);
+        let (local, status) = (self.local, self.status());
         let (stop, stopped) = oneshot::channel();
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
-        let listener = self.listener;
-        let thread = thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                // The skeleton's only failure is that of a socket just bound.
-                let _: io::Result<()> = runtime.block_on(serve(listener, router, stopped));
-            })
-            .map_err(Error::Start)?;
-        Ok(Server { local: self.local, stop: Some(stop), thread: Some(thread), status: self.status })
+        let (start, started) = mpsc::channel();
+        let work = move || self.work(router, Arc::new(notify), stopped, &start);
+        let thread = thread::Builder::new().name("http".to_owned()).spawn(work).map_err(Error::Start)?;
+        let server = Server { local, stop: Some(stop), thread: Some(thread), status };
+        // A sender that is gone without a word has panicked, and said so where it did.
+        let outcome = started.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
+        outcome.map(|()| server).map_err(Error::Start)
     }
+
+    /// What the server's thread does, from its beginning, of which `start` is told, to its end.
+    fn work(
+        self,
+        router: Router,
+        notify: Notify,
+        stopped: oneshot::Receiver<()>,
+        start: &mpsc::Sender<io::Result<()>>,
+    ) {
+        let (stop, stopping) = watch::channel(false);
+        let prepared = runtime().and_then(|runtime| {
+            // Registering a socket takes the event loop that it is registered with.
+            let listener = {
+                let _entered = runtime.enter();
+                tokio::net::TcpListener::from_std(self.listener)?
+            };
+            let gate = Gate::new(router, Arc::clone(&self.status))
+                .map_err(|_| io::Error::other("the kernel gives no random numbers"))?;
+            let shared = Shared { gate, live: self.live, status: self.status, notify, stopping };
+            Ok((runtime, listener, Arc::new(shared)))
+        });
+        let (outcome, prepared) = match prepared {
+            Ok(prepared) => (Ok(()), Some(prepared)),
+            Err(error) => (Err(error), None),
+        };
+        // Who started it waits for this.
+        let _ = start.send(outcome);
+        if let Some((runtime, listener, shared)) = prepared {
+            runtime.block_on(accept::run(listener, shared, stopped, stop));
+            // A password still being checked is nobody's any more.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_name("http-aside").build()
 }
 
 /// A server at work. Stops when it is dropped.
@@ -140,19 +198,5 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let (stream, _) = tokio::select! {
-            accepted = listener.accept() => accepted?,
-            _ = &mut stopped => return Ok(()),
-        };
-        let service = TowerToHyperService::new(router.clone());
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(connection);
     }
 }

@@ -68,7 +68,7 @@ pub enum Count {
     ForeignOrigin,
     /// Times that accepting failed for want of descriptors or memory.
     AcceptFailed,
-    /// Times that the web configuration was read anew and could not be used.
+    /// Times that the web configuration became unusable, in another way than before.
     ReloadFailed,
 }
 
