@@ -302,10 +302,16 @@ impl<'a> Deck<'a> {
 
     fn scene(&mut self) -> Scene {
         self.log.extend(self.fresh.iter().cloned());
+        let snapshot = Snapshot::of(&self.engine);
+        // Into what is shown alone: the deck's own is entered at the same frames however one came here.
+        let mut history = self.history.clone();
+        history.enter(&snapshot);
         Scene {
-            snapshot: Snapshot::of(&self.engine),
+            snapshot,
             verdict: Arc::clone(&self.verdict),
+            history: Arc::new(history),
             events: std::mem::take(&mut self.fresh),
+            events_forgotten: 0,
             player: Some(Player {
                 from_ns: self.tape.from_ns,
                 to_ns: self.tape.to_ns,
@@ -320,12 +326,7 @@ impl<'a> Deck<'a> {
         let mut scene = self.scene();
         scene.events.clone_from(&self.log);
         let in_episode = scene.snapshot.start_ns.is_some() && scene.snapshot.end_ns.is_none();
-        Feed::Anew(Box::new(Anew {
-            history: self.history.clone(),
-            scene,
-            episodes: self.tape.episodes.clone(),
-            in_episode,
-        }))
+        Feed::Anew(Box::new(Anew { scene, episodes: self.tape.episodes.clone(), in_episode }))
     }
 }
 
@@ -351,7 +352,7 @@ mod tests {
         assert_eq!(a.scene.snapshot, b.scene.snapshot);
         assert_eq!(*a.scene.verdict, *b.scene.verdict);
         assert_eq!(a.scene.events, b.scene.events);
-        assert_eq!(a.history.steps(), b.history.steps());
+        assert_eq!(a.scene.history.steps(), b.scene.history.steps());
     }
 
     #[test]

@@ -37,8 +37,10 @@ pub(super) struct Session {
     episodes: Episodes,
     over: Vec<Arc<Verdict>>,
     verdict: Arc<Verdict>,
-    history: History,
+    history: Arc<History>,
     log: VecDeque<Event>,
+    /// Events that are in the log no more.
+    forgotten: u64,
     fresh: Vec<Event>,
     began_ns: u64,
     verdict_ns: u64,
@@ -57,8 +59,9 @@ impl Session {
             episodes: Episodes::default(),
             over: Vec::new(),
             verdict,
-            history: History::default(),
+            history: Arc::default(),
             log: VecDeque::new(),
+            forgotten: 0,
             fresh: Vec::new(),
             began_ns: mono_ns(),
             verdict_ns: 0,
@@ -103,7 +106,7 @@ impl Session {
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
         self.started = true;
         self.episodes.begin();
-        self.history = History::default();
+        self.history = Arc::default();
         self.look(marks);
         self.judge(at_ns);
         self.anew(at_ns)
@@ -159,6 +162,7 @@ impl Session {
         self.log.extend(happened.iter().cloned());
         let excess = self.log.len().saturating_sub(LOG);
         self.log.drain(..excess);
+        self.forgotten += excess as u64;
         self.fresh.extend(happened);
         hit
     }
@@ -171,11 +175,13 @@ impl Session {
     fn scene(&mut self, now_ns: u64) -> Scene {
         self.scene_ns = now_ns;
         let snapshot = Snapshot::of(self.observation.engine());
-        self.history.enter(&snapshot);
+        Arc::make_mut(&mut self.history).enter(&snapshot);
         Scene {
             snapshot,
             verdict: Arc::clone(&self.verdict),
+            history: Arc::clone(&self.history),
             events: std::mem::take(&mut self.fresh),
+            events_forgotten: 0,
             player: None,
         }
     }
@@ -183,8 +189,8 @@ impl Session {
     fn anew(&mut self, now_ns: u64) -> Feed {
         let mut scene = self.scene(now_ns);
         scene.events = self.log.iter().cloned().collect();
+        scene.events_forgotten = self.forgotten;
         Feed::Anew(Box::new(Anew {
-            history: self.history.clone(),
             scene,
             episodes: self.over.clone(),
             in_episode: self.episodes.is_under_way(),

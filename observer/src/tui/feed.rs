@@ -25,8 +25,12 @@ pub struct Scene {
     pub snapshot: Snapshot,
     /// What the engine says so far.
     pub verdict: Arc<Verdict>,
+    /// The course so far, this snapshot included: whoever misses a scene misses nothing of it.
+    pub history: Arc<History>,
     /// What happened since the scene before.
     pub events: Vec<Event>,
+    /// As many events before these are not told any more: too much happened.
+    pub events_forgotten: u64,
     /// The recording, where one is played.
     pub player: Option<Player>,
 }
@@ -34,9 +38,7 @@ pub struct Scene {
 /// The same, with everything that led to it.
 #[derive(Clone, Debug)]
 pub struct Anew {
-    /// The course so far, the scene's snapshot included.
-    pub history: History,
-    /// Everything that happened so far is in the scene's events.
+    /// Everything that happened so far is in its events.
     pub scene: Scene,
     /// Episodes that are over, oldest first: their final verdicts.
     pub episodes: Vec<Arc<Verdict>>,

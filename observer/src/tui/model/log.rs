@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Lines that are kept; older ones are forgotten.
-const KEPT: usize = 2_000;
+pub(in crate::tui) const KEPT: usize = 2_000;
 
 /// How grave a line is, where it is no onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Enters what happened.
-    pub fn enter(&mut self, events: &[Event]) {
+    /// Enters what happened, after as many events that are not told.
+    pub fn enter(&mut self, events: &[Event], forgotten: u64) {
+        self.forgotten += forgotten;
         for event in events {
             if self.lines.len() == KEPT {
                 self.lines.pop_front();

@@ -22,10 +22,12 @@ use crate::{
 fn with(verdict: Verdict, size: (u16, u16)) -> Model {
     let mut model = live(CASCADE, 25, size);
     let snapshot: Snapshot = model.picture().snapshot.clone().unwrap();
+    let history = Arc::clone(&model.picture().history);
     let log = What::KernelLog { text: "\x1b[2J\u{202e}漢字\u{200b}\n".repeat(20) };
     let events = vec![Event { at_ns: snapshot.at_ns, what: log }];
     let verdict = Arc::new(verdict);
-    model.update(Input::Feed(Feed::Scene(Box::new(Scene { snapshot, verdict, events, player: None }))));
+    let scene = Scene { snapshot, verdict, history, events, events_forgotten: 0, player: None };
+    model.update(Input::Feed(Feed::Scene(Box::new(scene))));
     model
 }
 
