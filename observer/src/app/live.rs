@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     clock::mono_ns,
-    mark,
+    ending, mark,
     observation::{Observation, Subject},
     output::Output,
     say,
@@ -135,17 +135,17 @@ impl Watch {
         mut asked: UnboundedReceiver<Request>,
         mut signals: UnboundedReceiver<Received>,
     ) -> Ended {
-        loop {
+        let by_signal = loop {
             tokio::select! {
                 biased;
                 request = asked.recv() => match request {
-                    None | Some(Request::Quit) => break,
+                    None | Some(Request::Quit) => break false,
                     Some(request) => self.obey(request),
                 },
                 Some(received) = signals.recv() => {
                     if received.ends() {
                         self.tell(Some(Feed::Over(Some(format!("ended by {}", received.signal)))));
-                        break;
+                        break true;
                     }
                 }
                 woken = wait.next() => {
@@ -159,9 +159,13 @@ impl Watch {
                     }
                 }
             }
-        }
+        };
         let (verdict, recorded) = self.session.finish();
         let saved = self.savings.into_iter().map(|saving| told(saving.wait())).collect();
+        // Everything is closed: whatever becomes of the terminal, nothing is lost.
+        if by_signal {
+            ending::insist();
+        }
         Ended { verdict, recorded, saved }
     }
 

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
+    ending,
     live::show,
     say,
     signals::{self, Received},
@@ -87,10 +88,11 @@ fn tell_signals(mut signals: UnboundedReceiver<Received>, feed: Sender<Feed>) ->
         while let Some(received) = signals.blocking_recv() {
             if received.ends() {
                 let _ = feed.send(Feed::Over(Some(format!("ended by {}", received.signal))));
+                ending::insist();
             }
         }
     };
-    thread::Builder::new().name("ending".into()).spawn(wait).context("cannot wait for signals")?;
+    thread::Builder::new().name("player-end".into()).spawn(wait).context("cannot wait for signals")?;
     Ok(())
 }
 

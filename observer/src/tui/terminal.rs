@@ -15,6 +15,7 @@ use std::{
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
+pub use self::guard::let_go;
 use self::{guard::Guard, mailbox::Mailbox};
 use super::{
     feed::{Feed, Request},
