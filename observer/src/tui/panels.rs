@@ -5,6 +5,7 @@ pub(super) mod board;
 mod chain;
 mod course;
 pub(super) mod detail;
+mod document;
 mod episodes;
 mod footer;
 mod help;

@@ -40,7 +40,8 @@ pictures! {
     "replay.txt": replay(CASCADE, 35, MEDIUM);
     "detail-small.txt": seen(live(CASCADE, usize::MAX, SMALL), View::Detail);
     "load-small.txt": seen(live(CASCADE, usize::MAX, SMALL), View::Load);
-    "episodes.txt": seen(episodes(MEDIUM), View::Episodes);
+    "episodes.txt": seen(episodes(LARGE), View::Episodes);
+    "episodes-small.txt": seen(episodes(SMALL), View::Episodes);
 }
 
 #[test]

@@ -123,7 +123,15 @@ pub(in crate::tui) fn episodes(size: (u16, u16)) -> Model {
         events_forgotten: 0,
         player: None,
     };
-    let episodes = vec![Arc::new(sample::clear()), Arc::new(sample::hit())];
+    // As they would be: of the same host, and seen by the same means.
+    let here = |mut verdict: Verdict| {
+        verdict.coverage.clone_from(&scene.verdict.coverage);
+        let now = &scene.verdict.run;
+        (verdict.run.host, verdict.run.kernel) = (now.host.clone(), now.kernel.clone());
+        verdict.run.command.clone_from(&now.command);
+        Arc::new(verdict)
+    };
+    let episodes = vec![here(sample::clear()), here(sample::hit())];
     let anew = Anew { scene, episodes, in_episode: true };
     model.update(Input::Feed(Feed::Anew(Box::new(anew))));
     model
