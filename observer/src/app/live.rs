@@ -104,10 +104,12 @@ fn observe(
         let options = Options { precise: args.precise };
         let mut observation = Observation::begin(subject, options, args.record.as_deref())?;
         let wait = Wait::new(&observation)?;
-        let kept = if args.keep.is_zero() { Ok(()) } else { observation.keep(args.keep) };
+        if !args.keep.is_zero() {
+            // Where it cannot be kept, the dashboard says so as long as it runs.
+            let _ = observation.keep(args.keep);
+        }
         let notices = [
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
-            kept.err().map(|error| format!("the latest minutes are not kept: {error}")),
             observation.nameless().map(str::to_owned),
         ];
         let notices: Vec<String> = notices.into_iter().flatten().collect();

@@ -314,6 +314,7 @@ impl<'a> Deck<'a> {
             history: Arc::new(history),
             events: std::mem::take(&mut self.fresh),
             events_forgotten: 0,
+            kept: None,
             player: Some(Player {
                 from_ns: self.tape.from_ns,
                 to_ns: self.tape.to_ns,

@@ -182,6 +182,7 @@ impl Session {
             history: Arc::clone(&self.history),
             events: std::mem::take(&mut self.fresh),
             events_forgotten: 0,
+            kept: self.observation.kept(),
             player: None,
         }
     }

@@ -31,8 +31,21 @@ pub struct Scene {
     pub events: Vec<Event>,
     /// As many events before these are not told any more: too much happened.
     pub events_forgotten: u64,
+    /// What is kept, where something is to be.
+    pub kept: Option<Kept>,
     /// The recording, where one is played.
     pub player: Option<Player>,
+}
+
+/// The latest minutes, kept for who is surprised by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// From when on.
+    pub held: Duration,
+    /// Whether what happens now is kept.
+    pub goes_on: bool,
+    /// What is wrong; `None` while all is well.
+    pub trouble: Option<String>,
 }
 
 /// The same, with everything that led to it.

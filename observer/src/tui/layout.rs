@@ -10,6 +10,8 @@ use crate::core::lines::LINES;
 pub(super) enum Panel {
     /// What is observed, and how it goes.
     Status,
+    /// Why nothing is kept.
+    Trouble,
     /// What broke first.
     Banner,
     /// The views.
@@ -63,6 +65,9 @@ pub(super) fn screen(model: &Model) -> Vec<(Panel, Rect)> {
     let (mut top, mut body) = (Vec::new(), all);
     if rows >= 8 {
         top.push((Panel::Status, 1));
+    }
+    if rows >= 12 && model.kept.as_ref().is_some_and(|kept| kept.trouble.is_some()) {
+        top.push((Panel::Trouble, 1));
     }
     let is_narrow = columns < 120 && rows >= 24;
     top.push((Panel::Banner, if is_narrow { BANNER_NARROW } else { BANNER }));

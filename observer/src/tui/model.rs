@@ -19,7 +19,7 @@ use self::{
     prompt::{Ask, Prompt},
 };
 use super::{
-    feed::{Feed, Request},
+    feed::{Feed, Kept, Request},
     keys::{self, Step},
     layout::{self, Panel},
     panels,
@@ -136,6 +136,8 @@ pub struct Model {
     pub cursor_ns: Option<u64>,
     /// Words for the user.
     pub notice: Option<String>,
+    /// What is kept now, whatever is shown.
+    pub kept: Option<Kept>,
     live: Picture,
     frozen: Option<Box<Picture>>,
     clock: Duration,
@@ -162,6 +164,7 @@ impl Model {
             help: false,
             cursor_ns: None,
             notice: None,
+            kept: None,
             live: Picture::default(),
             frozen: None,
             clock: Duration::ZERO,
@@ -210,8 +213,12 @@ impl Model {
 
     fn told(&mut self, feed: Feed) -> Option<Request> {
         match feed {
-            Feed::Scene(scene) => self.live.enter(*scene),
-            Feed::Anew(anew) => {
+            Feed::Scene(mut scene) => {
+                self.kept = scene.kept.take();
+                self.live.enter(*scene);
+            }
+            Feed::Anew(mut anew) => {
+                self.kept = anew.scene.kept.take();
                 self.live.renew(*anew);
                 // What is frozen is gone; what is shown now begins at its end.
                 (self.frozen, self.cursor_ns) = (None, None);

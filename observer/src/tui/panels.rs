@@ -48,6 +48,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model) {
 fn draw_panel(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     match panel {
         Panel::Status => status::draw(frame, area, model),
+        Panel::Trouble => status::draw_trouble(frame, area, model),
         Panel::Banner => banner::draw(frame, area, model),
         Panel::Tabs => tabs::draw(frame, area, model),
         Panel::Board => board::draw(frame, area, model),

@@ -90,7 +90,7 @@ fn words(what: &What) -> (String, Tone) {
             (format!("{fault_line} at {}", sentence::place(subject)), Tone::Plain)
         }
         What::KernelLog { text } => (format!("kernel: {text}"), Tone::Unsure),
-        What::Unreadable { source, why } => (format!("{source} cannot be read: {why}"), Tone::Unsure),
+        What::Unreadable { source, why } => (format!("{source}: {why}"), Tone::Unsure),
         What::Loss { reason, count } => {
             let lost = plural(usize::try_from(*count).unwrap_or(usize::MAX), "count", "counts");
             (format!("{lost} missing so far: {reason}"), Tone::Unsure)

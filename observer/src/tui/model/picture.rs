@@ -42,7 +42,7 @@ pub struct Picture {
 impl Picture {
     /// Takes in how things stand now.
     pub fn enter(&mut self, scene: Scene) {
-        let Scene { snapshot, verdict, history, events, events_forgotten, player } = scene;
+        let Scene { snapshot, verdict, history, events, events_forgotten, player, kept: _ } = scene;
         self.log.enter(&events, events_forgotten);
         self.count(&snapshot);
         (self.snapshot, self.verdict, self.player) = (Some(snapshot), Some(verdict), player);

@@ -1,6 +1,6 @@
 //! Dashboards to look at and to test with, made of golden recordings.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use ratatui::{Terminal, backend::TestBackend};
 
@@ -8,7 +8,7 @@ use crate::{
     core::{engine::Engine, event::Event, history::History, snapshot::Snapshot, verdict::Verdict},
     recording::Reader,
     tui::{
-        feed::{Anew, Feed, Player, Scene},
+        feed::{Anew, Feed, Kept, Player, Scene},
         model::{Input, Mode, Model, Options},
         panels,
     },
@@ -47,6 +47,7 @@ pub(in crate::tui) fn replay(name: &str, frames: usize, size: (u16, u16)) -> Mod
     }
     let mut scene = last.unwrap();
     scene.events = events;
+    scene.kept = None;
     scene.player = Some(Player { from_ns, to_ns, speed: 1.0, playing: false, same_verdict: Some(false) });
     let episodes = vec![Arc::new(whole)];
     let anew = Anew { scene: *scene, episodes, in_episode: true };
@@ -79,6 +80,7 @@ pub(in crate::tui) fn feeds(name: &str, frames: usize) -> (Vec<Feed>, (u64, u64)
                 history: Arc::new(history.clone()),
                 events: std::mem::take(&mut events),
                 events_forgotten: 0,
+                kept: Some(Kept { held: Duration::from_secs(754), goes_on: true, trouble: None }),
                 player: None,
             })));
         }
@@ -121,6 +123,7 @@ pub(in crate::tui) fn episodes(size: (u16, u16)) -> Model {
         history: Arc::clone(&picture.history),
         events: Vec::new(),
         events_forgotten: 0,
+        kept: model.kept.clone(),
         player: None,
     };
     // As they would be: of the same host, and seen by the same means.
@@ -134,5 +137,15 @@ pub(in crate::tui) fn episodes(size: (u16, u16)) -> Model {
     let episodes = vec![here(sample::clear()), here(sample::hit())];
     let anew = Anew { scene, episodes, in_episode: true };
     model.update(Input::Feed(Feed::Anew(Box::new(anew))));
+    model
+}
+
+/// The same without a disk to keep it on.
+pub(in crate::tui) fn not_kept(size: (u16, u16)) -> Model {
+    let mut model = live(CASCADE, usize::MAX, size);
+    let why = "/var/tmp/observer-ring-4711-0/segment-3: the disk is full; what was recorded before is intact: free \
+               some space or record elsewhere";
+    let held = Duration::from_secs(754);
+    model.kept = Some(Kept { held, goes_on: false, trouble: Some(why.to_owned()) });
     model
 }
