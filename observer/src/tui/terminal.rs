@@ -56,9 +56,10 @@ pub fn run(
 ) -> io::Result<Option<String>> {
     options.monochrome |= std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let (sender, receiver) = channel();
-    let mut guard = Guard::take(sender.clone())?;
     let mailbox = Arc::new(Mailbox::default());
+    // First: the terminal may stand still already.
     forward(feed, Arc::clone(&mailbox), sender.clone())?;
+    let mut guard = Guard::take(sender.clone())?;
     listen(sender)?;
     let (model, began) = (Model::new(options), Instant::now());
     let mut screen = Screen { model, mailbox, began, last: None, changed: true };
