@@ -164,10 +164,9 @@ impl Watch {
         };
         let (verdict, recorded) = self.session.finish();
         let saved = self.savings.into_iter().map(|saving| told(saving.wait())).collect();
-        // Everything is closed: whatever becomes of the terminal, nothing is lost.
-        if by_signal {
-            ending::insist();
-        }
+        // Everything is closed: whatever becomes of the terminal, nothing is lost. Without a thread for it, the end
+        // waits for the terminal.
+        let _ = if by_signal { ending::insist() } else { ending::insist_when_asked(signals, drop) };
         Ended { verdict, recorded, saved }
     }
 

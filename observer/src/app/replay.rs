@@ -11,9 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::sync::mpsc::UnboundedReceiver;
-
 use super::{
     ending,
     live::show,
@@ -36,6 +33,7 @@ use crate::{
         feed::{Anew, Feed, Player, Request, Scene},
     },
 };
+use anyhow::{Context as _, Result, anyhow, bail};
 
 /// A scene is shown this often while playing.
 const SCENE: Duration = Duration::from_millis(100);
@@ -49,7 +47,12 @@ const HISTORY_NS: u64 = 250_000_000;
 pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     let (feed, feeds) = channel();
     let (requests, asked) = channel();
-    tell_signals(signals::catch()?, feed.clone())?;
+    let over = feed.clone();
+    // So that the terminal is given back.
+    let tell = move |received: Received| {
+        let _ = over.send(Feed::Over(Some(format!("ended by {}", received.signal))));
+    };
+    ending::insist_when_asked(signals::catch()?, tell).context("cannot wait for signals")?;
     let (ready, is_ready) = channel();
     let path = args.file.clone();
     let player = thread::Builder::new()
@@ -80,20 +83,6 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     };
     player.join().map_err(|_| anyhow!("the thread that plays panicked"))??;
     shown
-}
-
-/// Ends the dashboard when a signal ends us, so that the terminal is given back.
-fn tell_signals(mut signals: UnboundedReceiver<Received>, feed: Sender<Feed>) -> Result<()> {
-    let wait = move || {
-        while let Some(received) = signals.blocking_recv() {
-            if received.ends() {
-                let _ = feed.send(Feed::Over(Some(format!("ended by {}", received.signal))));
-                ending::insist();
-            }
-        }
-    };
-    thread::Builder::new().name("player-end".into()).spawn(wait).context("cannot wait for signals")?;
-    Ok(())
 }
 
 /// A recording, read once: where its frames are in time, and what it comes to.

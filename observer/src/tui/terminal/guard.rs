@@ -19,7 +19,10 @@ use ratatui::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+            is_raw_mode_enabled,
+        },
     },
 };
 
@@ -125,7 +128,8 @@ fn give_back() {
 ///
 /// [`Feed::Over`]: crate::tui::feed::Feed::Over
 pub fn let_go() {
-    if TAKEN.load(Ordering::SeqCst) {
+    // It may be giving it back already.
+    if is_raw_mode_enabled().unwrap_or(false) {
         // Where one fails, there is the other one to try, and nothing else. The second wakes the write.
         let _ = tcflush(stdout(), FlushArg::TCOFLUSH);
         let _ = disable_raw_mode();
