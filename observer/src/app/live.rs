@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     clock::mono_ns,
+    ending,
     exposed::{self, Exposed},
     mark,
     observation::{Observation, Subject},
@@ -105,10 +106,12 @@ fn observe(
         let mut observation = Observation::begin(Subject::in_scope(args.scope), options, record.as_deref())?;
         let (wait, senders) = Wait::new(&observation)?;
         observation.expose(Exposed::open(&args.expose, None, observation.engine().header(), senders)?);
-        let kept = if args.keep.is_zero() { Ok(()) } else { observation.keep(args.keep) };
+        if !args.keep.is_zero() {
+            // Where it cannot be kept, the dashboard says so as long as it runs.
+            let _ = observation.keep(args.keep);
+        }
         let notices = [
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
-            kept.err().map(|error| format!("the latest minutes are not kept: {error}")),
             observation.nameless().map(str::to_owned),
         ];
         let notices: Vec<String> = notices.into_iter().flatten().collect();
@@ -136,17 +139,17 @@ impl Watch {
         mut asked: UnboundedReceiver<Request>,
         mut signals: UnboundedReceiver<Received>,
     ) -> Ended {
-        loop {
+        let by_signal = loop {
             tokio::select! {
                 biased;
                 request = asked.recv() => match request {
-                    None | Some(Request::Quit) => break,
+                    None | Some(Request::Quit) => break false,
                     Some(request) => self.obey(request),
                 },
                 Some(received) = signals.recv() => {
                     if received.ends() {
                         self.tell(Some(Feed::Over(Some(format!("ended by {}", received.signal)))));
-                        break;
+                        break true;
                     }
                 }
                 woken = wait.next() => {
@@ -164,9 +167,12 @@ impl Watch {
                     }
                 }
             }
-        }
+        };
         let (verdict, recorded) = self.session.finish();
         let saved = self.savings.into_iter().map(|saving| told(saving.wait())).collect();
+        // Everything is closed: whatever becomes of the terminal, nothing is lost. Without a thread for it, the end
+        // waits for the terminal.
+        let _ = if by_signal { ending::insist() } else { ending::insist_when_asked(signals, drop) };
         Ended { verdict, recorded, saved }
     }
 

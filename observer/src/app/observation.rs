@@ -31,6 +31,7 @@ use crate::{
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
     recording::{Recorded, RecorderThread, RecordingError, Ring, RingOptions, Saving, Writer},
     sources::{Collector, CollectorConfig, Statuses},
+    tui::feed::Kept,
 };
 
 /// What is observed, as the command line says it.
@@ -56,6 +57,8 @@ pub(super) struct Observation {
     recorder: Option<RecorderThread>,
     ring: Option<Ring>,
     exposed: Option<Exposed>,
+    /// Why there is no ring where one was to be.
+    ringless: Option<String>,
     /// How long it took to hand over the latest frame to the recorder.
     recording_ns: u64,
     pids_are_the_kernels: bool,
@@ -91,6 +94,7 @@ impl Observation {
             recorder,
             ring: None,
             exposed: None,
+            ringless: None,
             recording_ns: 0,
             pids_are_the_kernels,
             seq: 0,
@@ -99,7 +103,8 @@ impl Observation {
 
     /// Keeps the latest minutes from now on, for whoever wants to save them.
     pub(super) fn keep(&mut self, keep: Duration) -> Result<(), RecordingError> {
-        self.ring = Some(Ring::create(self.engine.header(), RingOptions::keeping(keep))?);
+        let ring = Ring::create(self.engine.header(), RingOptions::keeping(keep));
+        self.ring = Some(ring.inspect_err(|error| self.ringless = Some(error.to_string()))?);
         Ok(())
     }
 
@@ -111,6 +116,16 @@ impl Observation {
     /// Where it is exposed, if it is.
     pub(super) fn exposed(&self) -> Option<&Exposed> {
         self.exposed.as_ref()
+    }
+
+    /// How much is kept, and what is wrong with that; `None` where nothing was to be.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let Some(ring) = &self.ring else {
+            let trouble = Some(self.ringless.clone()?);
+            return Some(Kept { held: Duration::ZERO, goes_on: false, trouble });
+        };
+        let status = ring.status();
+        Some(Kept { held: status.held(), goes_on: status.goes_on, trouble: status.trouble })
     }
 
     /// Saves what is kept; `None` where nothing is. It takes a while, and delays nobody.

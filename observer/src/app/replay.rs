@@ -11,10 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::sync::mpsc::UnboundedReceiver;
-
 use super::{
+    ending,
     live::show,
     say,
     signals::{self, Received},
@@ -35,6 +33,7 @@ use crate::{
         feed::{Anew, Feed, Player, Request, Scene},
     },
 };
+use anyhow::{Context as _, Result, anyhow, bail};
 
 /// A scene is shown this often while playing.
 const SCENE: Duration = Duration::from_millis(100);
@@ -48,7 +47,12 @@ const HISTORY_NS: u64 = 250_000_000;
 pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     let (feed, feeds) = channel();
     let (requests, asked) = channel();
-    tell_signals(signals::catch()?, feed.clone())?;
+    let over = feed.clone();
+    // So that the terminal is given back.
+    let tell = move |received: Received| {
+        let _ = over.send(Feed::Over(Some(format!("ended by {}", received.signal))));
+    };
+    ending::insist_when_asked(signals::catch()?, tell).context("cannot wait for signals")?;
     let (ready, is_ready) = channel();
     let path = args.file.clone();
     let player = thread::Builder::new()
@@ -79,19 +83,6 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     };
     player.join().map_err(|_| anyhow!("the thread that plays panicked"))??;
     shown
-}
-
-/// Ends the dashboard when a signal ends us, so that the terminal is given back.
-fn tell_signals(mut signals: UnboundedReceiver<Received>, feed: Sender<Feed>) -> Result<()> {
-    let wait = move || {
-        while let Some(received) = signals.blocking_recv() {
-            if received.ends() {
-                let _ = feed.send(Feed::Over(Some(format!("ended by {}", received.signal))));
-            }
-        }
-    };
-    thread::Builder::new().name("ending".into()).spawn(wait).context("cannot wait for signals")?;
-    Ok(())
 }
 
 /// A recording, read once: where its frames are in time, and what it comes to.
@@ -302,10 +293,17 @@ impl<'a> Deck<'a> {
 
     fn scene(&mut self) -> Scene {
         self.log.extend(self.fresh.iter().cloned());
+        let snapshot = Snapshot::of(&self.engine);
+        // Into what is shown alone: the deck's own is entered at the same frames however one came here.
+        let mut history = self.history.clone();
+        history.enter(&snapshot);
         Scene {
-            snapshot: Snapshot::of(&self.engine),
+            snapshot,
             verdict: Arc::clone(&self.verdict),
+            history: Arc::new(history),
             events: std::mem::take(&mut self.fresh),
+            events_forgotten: 0,
+            kept: None,
             player: Some(Player {
                 from_ns: self.tape.from_ns,
                 to_ns: self.tape.to_ns,
@@ -320,12 +318,7 @@ impl<'a> Deck<'a> {
         let mut scene = self.scene();
         scene.events.clone_from(&self.log);
         let in_episode = scene.snapshot.start_ns.is_some() && scene.snapshot.end_ns.is_none();
-        Feed::Anew(Box::new(Anew {
-            history: self.history.clone(),
-            scene,
-            episodes: self.tape.episodes.clone(),
-            in_episode,
-        }))
+        Feed::Anew(Box::new(Anew { scene, episodes: self.tape.episodes.clone(), in_episode }))
     }
 }
 
@@ -351,7 +344,7 @@ mod tests {
         assert_eq!(a.scene.snapshot, b.scene.snapshot);
         assert_eq!(*a.scene.verdict, *b.scene.verdict);
         assert_eq!(a.scene.events, b.scene.events);
-        assert_eq!(a.history.steps(), b.history.steps());
+        assert_eq!(a.scene.history.steps(), b.scene.history.steps());
     }
 
     #[test]

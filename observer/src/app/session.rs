@@ -37,8 +37,10 @@ pub(super) struct Session {
     episodes: Episodes,
     over: Vec<Arc<Verdict>>,
     judge: Judge,
-    history: History,
+    history: Arc<History>,
     log: VecDeque<Event>,
+    /// Events that are in the log no more.
+    forgotten: u64,
     fresh: Vec<Event>,
     began_ns: u64,
     started: bool,
@@ -55,8 +57,9 @@ impl Session {
             episodes: Episodes::default(),
             over: Vec::new(),
             judge,
-            history: History::default(),
+            history: Arc::default(),
             log: VecDeque::new(),
+            forgotten: 0,
             fresh: Vec::new(),
             began_ns: mono_ns(),
             started: false,
@@ -101,7 +104,7 @@ impl Session {
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
         self.started = true;
         self.episodes.begin();
-        self.history = History::default();
+        self.history = Arc::default();
         self.look(marks);
         self.judge.judge(self.observation.engine());
         self.anew()
@@ -161,13 +164,14 @@ impl Session {
         self.log.extend(happened.iter().cloned());
         let excess = self.log.len().saturating_sub(LOG);
         self.log.drain(..excess);
+        self.forgotten += excess as u64;
         self.fresh.extend(happened);
         hit
     }
 
     fn scene(&mut self) -> Scene {
         let snapshot = Snapshot::of(self.observation.engine());
-        self.history.enter(&snapshot);
+        Arc::make_mut(&mut self.history).enter(&snapshot);
         if let Some(exposed) = self.observation.exposed() {
             let (engine, in_episode) = (self.observation.engine(), self.episodes.is_under_way());
             exposed.show(engine, snapshot.clone(), self.judge.verdict(), in_episode);
@@ -175,7 +179,10 @@ impl Session {
         Scene {
             snapshot,
             verdict: self.judge.verdict(),
+            history: Arc::clone(&self.history),
             events: std::mem::take(&mut self.fresh),
+            events_forgotten: 0,
+            kept: self.observation.kept(),
             player: None,
         }
     }
@@ -183,8 +190,8 @@ impl Session {
     fn anew(&mut self) -> Feed {
         let mut scene = self.scene();
         scene.events = self.log.iter().cloned().collect();
+        scene.events_forgotten = self.forgotten;
         Feed::Anew(Box::new(Anew {
-            history: self.history.clone(),
             scene,
             episodes: self.over.clone(),
             in_episode: self.episodes.is_under_way(),

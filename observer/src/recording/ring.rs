@@ -64,6 +64,7 @@ pub struct Ring {
     queue: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     status: Arc<Mutex<RingStatus>>,
+    /// Frames that were not handed over because too many waited.
     frames_lost: u64,
 }
 
@@ -113,15 +114,19 @@ impl Ring {
 
     /// What is kept at the moment.
     pub fn status(&self) -> RingStatus {
-        RingStatus { frames_lost: self.frames_lost, ..read(&self.status).clone() }
+        let mut status = read(&self.status).clone();
+        let is_gone = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let gone = || is_gone.then(|| "its thread is gone".into());
+        let too_slow = || (self.frames_lost > 0).then(|| "frames are lost: the disk is too slow".into());
+        status.trouble = status.trouble.or_else(gone).or_else(too_slow);
+        status.goes_on &= !is_gone;
+        status.frames_lost += self.frames_lost;
+        status
     }
 
-    /// What is wrong with it so far, in words that stay the same while it does; `None` while all is well.
+    /// What is wrong with it, in words that stay the same while it is; `None` while all is well.
     pub fn trouble(&self) -> Option<String> {
-        let gone =
-            || self.thread.as_ref().is_some_and(JoinHandle::is_finished).then(|| "its thread is gone".into());
-        let too_slow = || (self.frames_lost > 0).then(|| "frames are lost: the disk is too slow".into());
-        read(&self.status).trouble.clone().or_else(gone).or_else(too_slow)
+        self.status().trouble
     }
 
     fn send(&self, message: Message) -> Result<(), TrySendError<Message>> {

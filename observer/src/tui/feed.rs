@@ -25,18 +25,33 @@ pub struct Scene {
     pub snapshot: Snapshot,
     /// What the engine says so far.
     pub verdict: Arc<Verdict>,
+    /// The course so far, this snapshot included: whoever misses a scene misses nothing of it.
+    pub history: Arc<History>,
     /// What happened since the scene before.
     pub events: Vec<Event>,
+    /// As many events before these are not told any more: too much happened.
+    pub events_forgotten: u64,
+    /// What is kept, where something is to be.
+    pub kept: Option<Kept>,
     /// The recording, where one is played.
     pub player: Option<Player>,
+}
+
+/// The latest minutes, kept for who is surprised by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// From when on.
+    pub held: Duration,
+    /// Whether what happens now is kept.
+    pub goes_on: bool,
+    /// What is wrong; `None` while all is well.
+    pub trouble: Option<String>,
 }
 
 /// The same, with everything that led to it.
 #[derive(Clone, Debug)]
 pub struct Anew {
-    /// The course so far, the scene's snapshot included.
-    pub history: History,
-    /// Everything that happened so far is in the scene's events.
+    /// Everything that happened so far is in its events.
     pub scene: Scene,
     /// Episodes that are over, oldest first: their final verdicts.
     pub episodes: Vec<Arc<Verdict>>,

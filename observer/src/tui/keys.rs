@@ -222,7 +222,7 @@ pub const BINDINGS: &[Binding] = &[
         .hinted("filter"),
     bind(&[key(KeyCode::Tab)], Action::Turn(Step::On), Scope::Both, "the next view"),
     bind(&[key(KeyCode::BackTab)], Action::Turn(Step::Back), Scope::Both, "the view before"),
-    bind(&[letter('1')], Action::Show(View::Overview), Scope::Both, "the board of fault lines"),
+    bind(&[letter('1')], Action::Show(View::Board), Scope::Both, "the board of fault lines"),
     bind(&[letter('2')], Action::Show(View::Load), Scope::Both, "the load over time"),
     bind(&[letter('3')], Action::Show(View::InUse), Scope::Both, "TCP states and resources in use"),
     bind(&[letter('4')], Action::Show(View::Chain), Scope::Both, "what led to what"),

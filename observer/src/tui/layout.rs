@@ -10,26 +10,16 @@ use crate::core::lines::LINES;
 pub(super) enum Panel {
     /// What is observed, and how it goes.
     Status,
+    /// Why nothing is kept.
+    Trouble,
     /// What broke first.
     Banner,
     /// The views.
     Tabs,
-    /// The fault lines.
-    Board,
     /// The fault lines in one row.
     Strip,
-    /// The load over time.
-    Load,
-    /// TCP states and resources in use.
-    InUse,
-    /// What led to what.
-    Chain,
-    /// What happened.
-    Log,
-    /// Everything about the selected fault line.
-    Detail,
-    /// Episodes.
-    Episodes,
+    /// What can be looked at by itself as well.
+    View(View),
     /// Keys.
     Help,
     /// Where in the recording.
@@ -64,6 +54,9 @@ pub(super) fn screen(model: &Model) -> Vec<(Panel, Rect)> {
     if rows >= 8 {
         top.push((Panel::Status, 1));
     }
+    if rows >= 12 && model.kept.as_ref().is_some_and(|kept| kept.trouble.is_some()) {
+        top.push((Panel::Trouble, 1));
+    }
     let is_narrow = columns < 120 && rows >= 24;
     top.push((Panel::Banner, if is_narrow { BANNER_NARROW } else { BANNER }));
     if rows >= 12 {
@@ -92,13 +85,12 @@ pub(super) fn screen(model: &Model) -> Vec<(Panel, Rect)> {
 
 /// What is below the tabs.
 fn fill(parts: &mut Vec<(Panel, Rect)>, model: &Model, mut body: Rect) {
-    let panel = panel(model.view);
     let is_wide = body.width >= WIDE.0 && body.height >= WIDE.1;
     match model.view {
         // Commands are copied by selecting them: nothing may stand beside them.
         View::Detail => {
             parts.push((Panel::Strip, take_top(&mut body, 1)));
-            parts.push((Panel::Detail, body));
+            parts.push((Panel::View(View::Detail), body));
         }
         view if is_wide => {
             let mut left = body;
@@ -106,24 +98,24 @@ fn fill(parts: &mut Vec<(Panel, Rect)>, model: &Model, mut body: Rect) {
             let offset = left.width + GAP;
             let right = Rect { x: body.x + offset, width: body.width - offset, ..body };
             let layers = LINES.len() as u16 / 2;
-            parts.push((Panel::Board, take_top(&mut left, BOARD + layers)));
-            parts.push((Panel::Detail, left));
-            if view == View::Overview { overview(parts, right) } else { parts.push((panel, right)) }
+            parts.push((Panel::View(View::Board), take_top(&mut left, BOARD + layers)));
+            parts.push((Panel::View(View::Detail), left));
+            if view == View::Board { overview(parts, right) } else { parts.push((Panel::View(view), right)) }
         }
         view if body.height >= TALL => {
-            parts.push((Panel::Board, take_top(&mut body, BOARD)));
-            if view != View::Overview {
-                parts.push((panel, body));
+            parts.push((Panel::View(View::Board), take_top(&mut body, BOARD)));
+            if view != View::Board {
+                parts.push((Panel::View(view), body));
                 return;
             }
             let load = body.height.min((body.height * 2 / 3).max(9));
-            parts.push((Panel::Load, take_top(&mut body, load)));
-            parts.push((Panel::Log, body));
+            parts.push((Panel::View(View::Load), take_top(&mut body, load)));
+            parts.push((Panel::View(View::Log), body));
         }
-        View::Overview => parts.push((Panel::Board, body)),
-        _ => {
+        View::Board => parts.push((Panel::View(View::Board), body)),
+        view => {
             parts.push((Panel::Strip, take_top(&mut body, 1)));
-            parts.push((panel, body));
+            parts.push((Panel::View(view), body));
         }
     }
 }
@@ -131,28 +123,11 @@ fn fill(parts: &mut Vec<(Panel, Rect)>, model: &Model, mut body: Rect) {
 /// Everything else that matters, one below the other.
 fn overview(parts: &mut Vec<(Panel, Rect)>, mut area: Rect) {
     let load = (area.height / 3).clamp(9, 16);
-    parts.push((Panel::Load, take_top(&mut area, load)));
-    parts.push((Panel::InUse, take_top(&mut area, 8)));
+    parts.push((Panel::View(View::Load), take_top(&mut area, load)));
+    parts.push((Panel::View(View::InUse), take_top(&mut area, 8)));
     let chain = (area.height / 2).clamp(3, 9);
-    parts.push((Panel::Chain, take_top(&mut area, chain)));
-    parts.push((Panel::Log, area));
-}
-
-/// The view that shows a panel by itself.
-pub(super) fn view(of: Panel) -> Option<View> {
-    View::ALL.iter().copied().find(|view| panel(*view) == of)
-}
-
-fn panel(view: View) -> Panel {
-    match view {
-        View::Overview => Panel::Board,
-        View::Load => Panel::Load,
-        View::InUse => Panel::InUse,
-        View::Chain => Panel::Chain,
-        View::Log => Panel::Log,
-        View::Detail => Panel::Detail,
-        View::Episodes => Panel::Episodes,
-    }
+    parts.push((Panel::View(View::Chain), take_top(&mut area, chain)));
+    parts.push((Panel::View(View::Log), area));
 }
 
 fn take_top(area: &mut Rect, height: u16) -> Rect {

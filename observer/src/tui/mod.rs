@@ -15,7 +15,7 @@ mod theme;
 
 pub use self::{
     model::{Mode, Options},
-    terminal::run,
+    terminal::{let_go, run},
 };
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use self::{
     prompt::{Ask, Prompt},
 };
 use super::{
-    feed::{Feed, Request},
+    feed::{Feed, Kept, Request},
     keys::{self, Step},
     layout::{self, Panel},
     panels,
@@ -53,8 +53,8 @@ pub struct Options {
 /// What can be looked at beside the banner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// The board, and on a large screen everything else that matters.
-    Overview,
+    /// The fault lines, and on a large screen everything else that matters.
+    Board,
     /// The load over time.
     Load,
     /// TCP states and other resources in use.
@@ -72,12 +72,12 @@ pub enum View {
 impl View {
     /// Every view, in the order of their tabs.
     pub const ALL: &'static [Self] =
-        &[Self::Overview, Self::Load, Self::InUse, Self::Chain, Self::Log, Self::Detail, Self::Episodes];
+        &[Self::Board, Self::Load, Self::InUse, Self::Chain, Self::Log, Self::Detail, Self::Episodes];
 
     /// The name on its tab.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Overview => "Board",
+            Self::Board => "Board",
             Self::Load => "Load",
             Self::InUse => "TCP",
             Self::Chain => "Chain",
@@ -136,6 +136,8 @@ pub struct Model {
     pub cursor_ns: Option<u64>,
     /// Words for the user.
     pub notice: Option<String>,
+    /// What is kept now, whatever is shown.
+    pub kept: Option<Kept>,
     live: Picture,
     frozen: Option<Box<Picture>>,
     clock: Duration,
@@ -154,7 +156,7 @@ impl Model {
             theme: Theme { monochrome: options.monochrome },
             options,
             size: (80, 24),
-            view: View::Overview,
+            view: View::Board,
             selected: 0,
             scroll: 0,
             filter: String::new(),
@@ -162,6 +164,7 @@ impl Model {
             help: false,
             cursor_ns: None,
             notice: None,
+            kept: None,
             live: Picture::default(),
             frozen: None,
             clock: Duration::ZERO,
@@ -210,8 +213,12 @@ impl Model {
 
     fn told(&mut self, feed: Feed) -> Option<Request> {
         match feed {
-            Feed::Scene(scene) => self.live.enter(*scene),
-            Feed::Anew(anew) => {
+            Feed::Scene(mut scene) => {
+                self.kept = scene.kept.take();
+                self.live.enter(*scene);
+            }
+            Feed::Anew(mut anew) => {
+                self.kept = anew.scene.kept.take();
                 self.live.renew(*anew);
                 // What is frozen is gone; what is shown now begins at its end.
                 (self.frozen, self.cursor_ns) = (None, None);
@@ -258,7 +265,7 @@ impl Model {
                     self.show(view);
                 }
             }
-            Panel::Board => {
+            Panel::View(View::Board) => {
                 let Some(line) = panels::board::at(area, at.y, self.selected) else { return };
                 if self.selected == line {
                     self.show(View::Detail);
@@ -266,18 +273,16 @@ impl Model {
                 self.select(line);
             }
             // What is small beside others is shown by itself.
-            _ => {
-                let view = layout::view(panel).filter(|_| self.view == View::Overview);
-                view.into_iter().for_each(|view| self.show(view));
-            }
+            Panel::View(view) if self.view == View::Board => self.show(view),
+            _ => {}
         }
     }
 
     fn wheel(&mut self, panel: Panel, step: Step) {
         match panel {
-            Panel::Board => self.move_selection(step),
+            Panel::View(View::Board) => self.move_selection(step),
             // The log counts from its end.
-            Panel::Log => self.scroll_by(3, if step == Step::On { Step::Back } else { Step::On }),
+            Panel::View(View::Log) => self.scroll_by(3, if step == Step::On { Step::Back } else { Step::On }),
             _ => self.scroll_by(3, step),
         }
     }

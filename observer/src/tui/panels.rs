@@ -5,6 +5,7 @@ pub(super) mod board;
 mod chain;
 mod course;
 pub(super) mod detail;
+mod document;
 mod episodes;
 mod footer;
 mod help;
@@ -47,17 +48,18 @@ pub(super) fn draw(frame: &mut Frame, model: &Model) {
 fn draw_panel(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
     match panel {
         Panel::Status => status::draw(frame, area, model),
+        Panel::Trouble => status::draw_trouble(frame, area, model),
         Panel::Banner => banner::draw(frame, area, model),
         Panel::Tabs => tabs::draw(frame, area, model),
-        Panel::Board => board::draw(frame, area, model),
+        Panel::View(View::Board) => board::draw(frame, area, model),
         Panel::Strip => strip::draw(frame, area, model),
-        Panel::Load => load::draw(frame, area, model),
-        Panel::InUse => in_use::draw(frame, area, model),
+        Panel::View(View::Load) => load::draw(frame, area, model),
+        Panel::View(View::InUse) => in_use::draw(frame, area, model),
         Panel::Transport => transport::draw(frame, area, model),
         Panel::Footer => footer::draw(frame, area, model),
         Panel::Prompt => prompt::draw(frame, area, model),
-        Panel::Log => log::draw(frame, area, model),
-        Panel::Chain | Panel::Detail | Panel::Episodes | Panel::Help => {
+        Panel::View(View::Log) => log::draw(frame, area, model),
+        Panel::View(View::Chain | View::Detail | View::Episodes) | Panel::Help => {
             page(frame, panel, area, model);
         }
     }
@@ -86,15 +88,16 @@ fn page(frame: &mut Frame, panel: Panel, area: Rect, model: &Model) {
 
 /// The key of the view in which a panel can be scrolled.
 fn key_of(panel: Panel) -> String {
-    layout::view(panel).and_then(|view| keys::label_of(Action::Show(view))).unwrap_or_default()
+    let Panel::View(view) = panel else { return String::new() };
+    keys::label_of(Action::Show(view)).unwrap_or_default()
 }
 
 fn text_of(panel: Panel, area: Rect, model: &Model) -> (String, Vec<Line<'static>>) {
     let width = usize::from(area.width);
     match panel {
-        Panel::Chain => ("What led to what".to_owned(), chain::lines(model, width)),
-        Panel::Detail => (detail::title(model), detail::lines(model, width)),
-        Panel::Episodes => ("Episodes".to_owned(), episodes::lines(model, width)),
+        Panel::View(View::Chain) => ("What led to what".to_owned(), chain::lines(model, width)),
+        Panel::View(View::Detail) => (detail::title(model), detail::lines(model, width)),
+        Panel::View(View::Episodes) => ("Episodes".to_owned(), episodes::lines(model, width)),
         _ => ("Keys".to_owned(), help::lines(model)),
     }
 }
@@ -107,11 +110,8 @@ fn scrolls(model: &Model, panel: Panel) -> bool {
 fn scrolled(model: &Model) -> Option<Panel> {
     match model.view {
         _ if model.help => Some(Panel::Help),
-        View::Chain => Some(Panel::Chain),
-        View::Log => Some(Panel::Log),
-        View::Detail => Some(Panel::Detail),
-        View::Episodes => Some(Panel::Episodes),
-        View::Overview | View::Load | View::InUse => None,
+        View::Board | View::Load | View::InUse => None,
+        view => Some(Panel::View(view)),
     }
 }
 
@@ -122,7 +122,7 @@ pub(super) fn furthest(model: &Model) -> usize {
     part.map_or(0, |(_, area)| {
         let shown = usize::from(area.height.saturating_sub(1));
         let all = match panel {
-            Panel::Log => log::shown(model).count(),
+            Panel::View(View::Log) => log::shown(model).count(),
             _ => text_of(panel, area, model).1.len(),
         };
         all.saturating_sub(shown)

@@ -1,17 +1,22 @@
 //! The terminal: taken, drawn on, and given back however it ends.
 
 mod guard;
+mod mailbox;
 
 use std::{
     io,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
-use self::guard::Guard;
+pub use self::guard::let_go;
+use self::{guard::Guard, mailbox::Mailbox};
 use super::{
     feed::{Feed, Request},
     model::{Input, Model, Options},
@@ -28,6 +33,8 @@ const AT_ONCE: usize = 256;
 enum Message {
     /// Something to take in.
     Input(Input),
+    /// The mailbox is no longer empty.
+    Fed,
     /// The caller is gone.
     FeedEnded,
     /// The terminal is gone.
@@ -49,10 +56,13 @@ pub fn run(
 ) -> io::Result<Option<String>> {
     options.monochrome |= std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let (sender, receiver) = channel();
+    let mailbox = Arc::new(Mailbox::default());
+    // First: the terminal may stand still already.
+    forward(feed, Arc::clone(&mailbox), sender.clone())?;
     let mut guard = Guard::take(sender.clone())?;
-    forward(feed, sender.clone())?;
     listen(sender)?;
-    let mut screen = Screen { model: Model::new(options), began: Instant::now(), last: None, changed: true };
+    let (model, began) = (Model::new(options), Instant::now());
+    let mut screen = Screen { model, mailbox, began, last: None, changed: true };
     let size = guard.terminal.size()?;
     screen.model.update(Input::Resize(size.width, size.height));
     let ended = screen.run(&mut guard, &receiver, &requests);
@@ -62,6 +72,7 @@ pub fn run(
 
 struct Screen {
     model: Model,
+    mailbox: Arc<Mailbox>,
     began: Instant,
     /// When it was drawn last.
     last: Option<Instant>,
@@ -92,6 +103,11 @@ impl Screen {
                     Message::Input(input) => {
                         if let Some(request) = self.model.update(input) {
                             requests(request);
+                        }
+                    }
+                    Message::Fed => {
+                        for feed in self.mailbox.take() {
+                            self.model.update(Input::Feed(feed));
                         }
                     }
                     Message::FeedEnded => return Ok(None),
@@ -129,11 +145,11 @@ impl Screen {
     }
 }
 
-/// Feeds and keys wake the same loop.
-fn forward(feed: Receiver<Feed>, sender: Sender<Message>) -> io::Result<()> {
+/// Feeds and keys wake the same loop. Nobody who tells something ever waits for the terminal.
+fn forward(feed: Receiver<Feed>, mailbox: Arc<Mailbox>, sender: Sender<Message>) -> io::Result<()> {
     let work = move || {
         for feed in feed {
-            if sender.send(Message::Input(Input::Feed(feed))).is_err() {
+            if mailbox.put(feed) && sender.send(Message::Fed).is_err() {
                 return;
             }
         }

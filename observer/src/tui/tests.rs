@@ -4,5 +4,5 @@ mod feeds;
 mod keys;
 mod pictures;
 mod readme;
-mod scenes;
+pub(super) mod scenes;
 mod svg;

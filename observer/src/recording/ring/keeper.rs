@@ -29,6 +29,11 @@ use crate::{
     },
 };
 
+/// A disk that has failed is tried again when so much time has passed on the frames' clock.
+const RETRY_NS: u64 = 10_000_000_000;
+/// Segments that there are at most when no frame is being written.
+const MOST_SEGMENTS: usize = 2;
+
 /// What a ring is told.
 pub(super) enum Message {
     Frame(Box<Frame>),
@@ -39,8 +44,8 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) path: PathBuf,
-    /// Number of the last frame of its opening, which tells what is in the segment before; `None` in the very
-    /// first segment, which begins as the observation does.
+    /// Number of the last frame of its opening, which tells what is in the segment before; `None` in one that needs
+    /// its opening: the very first, which begins as the observation does, and the first after the disk failed.
     pub(super) opened_at: Option<u64>,
     /// Number of its latest frame, opening included.
     pub(super) last_seq: Option<u64>,
@@ -59,14 +64,31 @@ pub(super) struct Keeper {
     known: Known,
     /// The older one, if there is one, and the current one.
     segments: VecDeque<Segment>,
-    /// Writes the current one; `None` once the disk has failed.
+    /// Writes the current one; `None` while the disk fails.
     writer: Option<Writer>,
+    outage: Outage,
     /// Segments made so far.
     made: u64,
     savers: Vec<JoinHandle<()>>,
     status: Arc<Mutex<RingStatus>>,
     /// Dropped last: the files in it are closed by then.
     folder: Folder,
+}
+
+/// Since the disk failed.
+#[derive(Debug, Default)]
+struct Outage {
+    /// When it was tried last, on CLOCK_MONOTONIC.
+    tried_ns: u64,
+    /// Frames that were missed.
+    missed: u64,
+}
+
+impl Outage {
+    /// Whether to try again. The opening takes the numbers of two frames that were missed.
+    fn is_to_be_ended(&self, now_ns: u64) -> bool {
+        self.missed >= 2 && now_ns.saturating_sub(self.tried_ns) >= RETRY_NS
+    }
 }
 
 impl Segment {
@@ -80,6 +102,10 @@ impl Segment {
     /// Whether it holds anything but its opening.
     fn is_used(&self) -> bool {
         self.last_seq > self.opened_at
+    }
+
+    fn length_ns(&self) -> u64 {
+        self.span_ns.map_or(0, |(first_ns, last_ns)| last_ns.saturating_sub(first_ns))
     }
 
     fn bytes(&self) -> u64 {
@@ -105,6 +131,7 @@ impl Keeper {
             known: Known::default(),
             segments: VecDeque::new(),
             writer: None,
+            outage: Outage::default(),
             made: 0,
             savers: Vec::new(),
             status,
@@ -129,20 +156,49 @@ impl Keeper {
     }
 
     fn frame(&mut self, frame: &Frame) {
-        if self.writer.is_none() {
-            return;
-        }
-        match self.write(frame) {
-            // Only what was written is known: a keyframe must not tell what cannot be recorded.
-            Ok(()) => self.known.enter(frame),
-            Err(error) => {
-                if !error.is_of_one_frame() {
-                    self.writer = None;
+        let written = match self.writer {
+            Some(_) => self.write(frame),
+            None if self.outage.is_to_be_ended(frame.mono_ns) => {
+                self.begin_after_outage().and_then(|()| self.write(frame))
+            }
+            None => return self.miss(frame),
+        };
+        match written {
+            Ok(()) => {
+                self.known.enter(frame);
+                let mut status = read(&self.status);
+                if !std::mem::replace(&mut status.goes_on, true) {
+                    status.trouble = None;
                 }
-                // Only the first one is told.
-                read(&self.status).trouble.get_or_insert_with(|| error.to_string());
+            }
+            // It is not known either: a keyframe must not tell what cannot be recorded.
+            Err(error) if error.is_of_one_frame() && self.writer.is_some() => {
+                let mut status = read(&self.status);
+                status.frames_lost += 1;
+                status.trouble.get_or_insert_with(|| error.to_string());
+            }
+            Err(error) => {
+                self.writer = None;
+                self.outage.tried_ns = frame.mono_ns;
+                self.miss(frame);
+                let mut status = read(&self.status);
+                // Only the first one is told: the next ones are of the same disk.
+                if std::mem::replace(&mut status.goes_on, false) {
+                    status.trouble = Some(error.to_string());
+                }
             }
         }
+        self.tell();
+    }
+
+    /// Follows a frame that cannot be kept: the opening of the next segment tells what came of it.
+    fn miss(&mut self, frame: &Frame) {
+        self.known.enter(frame);
+        self.outage.missed += 1;
+        read(&self.status).frames_lost += 1;
+    }
+
+    fn tell(&self) {
         let spans = || self.segments.iter().filter_map(|segment| segment.span_ns);
         let held_ns = spans().next().zip(spans().next_back()).map(|(older, current)| (older.0, current.1));
         let bytes = self.segments.iter().map(Segment::bytes).sum();
@@ -184,6 +240,22 @@ impl Keeper {
             writer.finish()?;
         }
         self.begin_segment()
+    }
+
+    /// Begins another segment, with everything that was missed. What was kept before stays as far as there is a place
+    /// for it: the longest, for a disk may fail again and again.
+    fn begin_after_outage(&mut self) -> Result<(), RecordingError> {
+        self.begin_segment()?;
+        self.outage = Outage::default();
+        if let Some(segment) = self.segments.back_mut() {
+            segment.opened_at = None;
+        }
+        while self.segments.len() > MOST_SEGMENTS {
+            let before = self.segments.iter().enumerate().take(self.segments.len() - 1);
+            let shortest = before.min_by_key(|(_, segment)| segment.length_ns()).map_or(0, |(at, _)| at);
+            self.segments.remove(shortest).iter().for_each(Segment::remove);
+        }
+        Ok(())
     }
 
     fn begin_segment(&mut self) -> Result<(), RecordingError> {

@@ -21,9 +21,11 @@ pub struct RingStatus {
     pub bytes: u64,
     /// Whether it holds less than it is to, because it would be larger than it may.
     pub is_shortened: bool,
-    /// Frames that were not kept because too many waited for the disk.
+    /// Whether what happens now is kept. It is not while the disk fails, which is tried again from time to time.
+    pub goes_on: bool,
+    /// Frames that were not kept.
     pub frames_lost: u64,
-    /// The first thing that went wrong with its disk.
+    /// What is wrong with it, in words that stay the same while it is; `None` while all is well.
     pub trouble: Option<String>,
 }
 
@@ -35,6 +37,7 @@ impl RingStatus {
             held_ns: None,
             bytes: 0,
             is_shortened: false,
+            goes_on: true,
             frames_lost: 0,
             trouble: None,
         }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 use super::{
-    super::{Reader, RecordingError, Ring, RingOptions},
+    super::{Reader, RecordingError, Ring, RingOptions, RingStatus},
     frame, frames,
     full_disk::on_a_small_disk,
     header, read, strategy,
@@ -281,9 +281,9 @@ fn save_when_asked_again(ring: &Ring, to: &Path) -> crate::recording::Saved {
 }
 
 #[test]
-fn a_disk_that_is_full_ends_the_ring_and_nothing_else() {
+fn a_disk_that_is_full_stops_the_ring_and_nothing_else() {
     let elsewhere = tempdir().unwrap();
-    on_a_small_disk("a_disk_that_is_full_ends_the_ring_and_nothing_else", 1 << 20, |folder| {
+    on_a_small_disk("a_disk_that_is_full_stops_the_ring_and_nothing_else", 1 << 20, |folder| {
         let mut ring = Ring::create(&header(), options(folder, LONG)).unwrap();
         for seq in 0..5_000 {
             ring.frame(frame(seq));
@@ -299,6 +299,54 @@ fn a_disk_that_is_full_ends_the_ring_and_nothing_else() {
         assert_eq!(ring.trouble(), Some(trouble), "the same words while it lasts");
         drop(ring);
         assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    });
+}
+
+/// Hands over one frame after the other, each when the one before was kept or missed.
+fn give_slowly(ring: &mut Ring, frames: &[Frame]) {
+    for frame in frames {
+        let lost = ring.status().frames_lost;
+        ring.frame(frame.clone());
+        let is_kept = |status: &RingStatus| status.held_ns.is_some_and(|(_, to_ns)| to_ns >= frame.mono_ns);
+        wait_until(|| {
+            let status = ring.status();
+            is_kept(&status) || status.frames_lost > lost
+        });
+    }
+}
+
+#[test]
+fn a_disk_that_has_room_again_is_used_again() {
+    let elsewhere = tempdir().unwrap();
+    on_a_small_disk("a_disk_that_has_room_again_is_used_again", 16 << 20, |folder| {
+        let mut ring = Ring::create(&header(), options(folder, LONG)).unwrap();
+        let given: Vec<Frame> = (0..600).map(frame).collect();
+        give_slowly(&mut ring, &given[..100]);
+        // Other programs take all that is left.
+        let taken = folder.join("taken");
+        let mut other = fs::File::create(&taken).unwrap();
+        while std::io::Write::write(&mut other, &[0; 4_096]).is_ok_and(|written| written > 0) {}
+        give_slowly(&mut ring, &given[100..400]);
+        let status = ring.status();
+        assert!(!status.goes_on && status.trouble.unwrap().contains("the disk is full"));
+        drop(other);
+        fs::remove_file(&taken).unwrap();
+        give_slowly(&mut ring, &given[400..]);
+        let status = ring.status();
+        assert_eq!((status.goes_on, status.trouble), (true, None), "all is well again");
+        let to = elsewhere.path().join("saved");
+        let saved = ring.save(&to, None).wait().unwrap();
+        assert_eq!(saved.frames + saved.frames_lost, 600);
+        // Two frames of the opening are in the place of two that were missed.
+        assert!((saved.frames_lost..=saved.frames_lost + 2).contains(&status.frames_lost));
+        let kept = read(&to).unwrap();
+        assert_eq!((&kept[0], kept.last()), (&given[0], given.last()));
+        assert!(kept.is_sorted_by_key(|frame| frame.seq));
+        // What comes after the gap does not need what came before it.
+        let gap = kept.windows(2).position(|pair| pair[0].seq + 1 < pair[1].seq).unwrap();
+        let mut known = Known::default();
+        given.iter().take_while(|it| it.seq <= kept[gap + 1].seq).for_each(|frame| known.enter(frame));
+        assert_eq!(kept[gap + 1], known.opening()[0]);
     });
 }
 

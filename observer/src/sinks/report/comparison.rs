@@ -21,7 +21,7 @@ use crate::core::{
 const CLOSEST: usize = 8;
 
 /// The whole comparison.
-pub(super) fn document(comparison: &Comparison) -> Vec<Block> {
+pub(crate) fn document(comparison: &Comparison) -> Vec<Block> {
     let mut blocks = vec![Block::Headline(tone(comparison), headline(comparison))];
     let why = comparison.after.first.as_ref().map(|first| sentence::full_stop(&first.because));
     blocks.extend(why.filter(|why| !why.is_empty()).map(Block::Paragraph));

@@ -4,7 +4,7 @@ use super::timeline::Timeline;
 
 /// How good the news is; a layout may colour by it, never say by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     /// Something broke.
     Bad,
     /// Nothing broke.
@@ -15,7 +15,7 @@ pub(super) enum Tone {
 
 /// A piece of a report.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Block {
+pub(crate) enum Block {
     /// The first sentence.
     Headline(Tone, String),
     /// Begins a section.
@@ -38,35 +38,35 @@ pub(super) enum Block {
 
 /// Columns of values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// Their headings.
-    pub(super) columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// As many cells in each as there are columns.
-    pub(super) rows: Vec<Vec<String>>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// How a column is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Column {
+pub(crate) struct Column {
     /// Its heading.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it holds numbers.
-    pub(super) right: bool,
+    pub(crate) right: bool,
 }
 
 /// A column of words.
-pub(super) fn left(name: &'static str) -> Column {
+pub(crate) fn left(name: &'static str) -> Column {
     Column { name, right: false }
 }
 
 /// A column of numbers.
-pub(super) fn right(name: &'static str) -> Column {
+pub(crate) fn right(name: &'static str) -> Column {
     Column { name, right: true }
 }
 
 impl Table {
     /// A table without the columns in which there is nothing.
-    pub(super) fn new(columns: Vec<Column>, rows: Vec<Vec<String>>) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, rows: Vec<Vec<String>>) -> Self {
         let filled = |at: &usize| rows.iter().any(|row| row.get(*at).is_some_and(|cell| !cell.is_empty()));
         let keep: Vec<usize> = (0..columns.len()).filter(filled).collect();
         Self {

@@ -6,7 +6,7 @@
 
 mod about;
 pub(crate) mod band;
-mod comparison;
+pub(crate) mod comparison;
 mod content;
 pub(crate) mod document;
 mod html;

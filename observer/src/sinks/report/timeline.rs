@@ -6,7 +6,7 @@ use super::about;
 
 /// What happened when, in seconds since the start of the run. All instants are finite.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Timeline {
+pub(crate) struct Timeline {
     /// Where it begins; before 0 where something did.
     pub(super) start_s: f64,
     /// Where it ends; later than it begins.

@@ -65,7 +65,7 @@ impl Model {
         } else if self.view == View::Log && !self.filter.is_empty() {
             self.filter.clear();
         } else {
-            self.show(View::Overview);
+            self.show(View::Board);
         }
     }
 
@@ -86,7 +86,7 @@ impl Model {
             _ if self.help => self.scroll_by(lines, step),
             View::Detail | View::Episodes | View::Chain => self.scroll_by(lines, step),
             View::Log => self.scroll_by(lines, if step == Step::On { Step::Back } else { Step::On }),
-            View::Overview | View::Load | View::InUse => {
+            View::Board | View::Load | View::InUse => {
                 (0..lines.min(LINES.len())).for_each(|_| self.move_selection(step));
             }
         }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Lines that are kept; older ones are forgotten.
-const KEPT: usize = 2_000;
+pub(in crate::tui) const KEPT: usize = 2_000;
 
 /// How grave a line is, where it is no onset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Enters what happened.
-    pub fn enter(&mut self, events: &[Event]) {
+    /// Enters what happened, after as many events that are not told.
+    pub fn enter(&mut self, events: &[Event], forgotten: u64) {
+        self.forgotten += forgotten;
         for event in events {
             if self.lines.len() == KEPT {
                 self.lines.pop_front();
@@ -89,7 +90,7 @@ fn words(what: &What) -> (String, Tone) {
             (format!("{fault_line} at {}", sentence::place(subject)), Tone::Plain)
         }
         What::KernelLog { text } => (format!("kernel: {text}"), Tone::Unsure),
-        What::Unreadable { source, why } => (format!("{source} cannot be read: {why}"), Tone::Unsure),
+        What::Unreadable { source, why } => (format!("{source}: {why}"), Tone::Unsure),
         What::Loss { reason, count } => {
             let lost = plural(usize::try_from(*count).unwrap_or(usize::MAX), "count", "counts");
             (format!("{lost} missing so far: {reason}"), Tone::Unsure)

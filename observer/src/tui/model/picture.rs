@@ -28,7 +28,7 @@ pub struct Picture {
     /// The recording that is played.
     pub player: Option<Player>,
     /// The course so far.
-    pub history: History,
+    pub history: Arc<History>,
     /// What happened.
     pub log: Log,
     /// Verdicts on episodes that are over, oldest first.
@@ -42,28 +42,21 @@ pub struct Picture {
 impl Picture {
     /// Takes in how things stand now.
     pub fn enter(&mut self, scene: Scene) {
-        self.history.enter(&scene.snapshot);
-        self.show(scene);
+        let Scene { snapshot, verdict, history, events, events_forgotten, player, kept: _ } = scene;
+        self.log.enter(&events, events_forgotten);
+        self.count(&snapshot);
+        (self.snapshot, self.verdict, self.player) = (Some(snapshot), Some(verdict), player);
+        self.history = history;
     }
 
     /// Begins anew.
     pub fn renew(&mut self, anew: Anew) {
-        *self = Self {
-            history: anew.history,
-            episodes: anew.episodes,
-            in_episode: anew.in_episode,
-            ..Self::default()
-        };
-        self.show(anew.scene);
+        let Anew { scene, episodes, in_episode } = anew;
+        *self = Self { episodes, in_episode, ..Self::default() };
+        self.enter(scene);
     }
 
-    fn show(&mut self, scene: Scene) {
-        let Scene { snapshot, verdict, events, player } = scene;
-        self.log.enter(&events);
-        self.count(&snapshot);
-        (self.snapshot, self.verdict, self.player) = (Some(snapshot), Some(verdict), player);
-    }
-
+    /// Where scenes were left out, the rate is the mean since the latest that was seen, until a second is over.
     fn count(&mut self, snapshot: &Snapshot) {
         let since_ns = snapshot.at_ns.saturating_sub(SECOND_NS);
         // The latest that is a second old is where the last second begins.

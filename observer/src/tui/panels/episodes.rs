@@ -1,46 +1,32 @@
-//! Episodes that are over, and how the latest two compare.
+//! Episodes that are over, and what became of the one before in the one that is looked at.
 
-use ratatui::{
-    style::Style,
-    text::{Line, Span},
-};
+use ratatui::{style::Style, text::Line};
 
-use super::wrapped;
+use super::{document, wrapped};
 use crate::{
-    core::verdict::{Outcome, Verdict},
-    sinks::report::{
-        numbers::duration,
-        sentence::{self, load_words},
+    core::{
+        compare::{Judged, compare},
+        verdict::{Outcome, Verdict},
     },
-    tui::{
-        model::Model,
-        text::{left, printable, wrap},
-    },
+    sinks::report::{comparison, numbers::plural, sentence},
+    tui::model::{Model, picture::Picture},
 };
-
-/// Columns of the names of what is compared.
-const NAME: usize = 12;
 
 pub(super) fn lines(model: &Model, width: usize) -> Vec<Line<'static>> {
     let (picture, theme) = (model.picture(), model.theme);
     let mut lines = Vec::new();
     let state = match (model.is_replay(), picture.in_episode) {
-        (true, _) => "This is a recording: it is one episode.",
-        (_, true) => "An episode is under way: e ends it.",
-        (_, false) => "No episode is under way: b begins one.",
-    };
-    lines.extend(wrapped(state, width, theme.dim()));
-    let current = picture.verdict.as_deref();
-    let (names, pair) = match (current, picture.episodes.as_slice()) {
-        (Some(now), [.., before]) if picture.in_episode => {
-            (["the one before", "now"], Some((&**before, now)))
+        (true, _) => {
+            format!("A recording of {}.", plural(picture.episodes.len(), "episode", "episodes"))
         }
-        (_, [.., before, latest]) => (["the one before", "the latest"], Some((&**before, &**latest))),
-        _ => ([""; 2], None),
+        (_, true) => "An episode is under way: e ends it.".to_owned(),
+        (_, false) => "No episode is under way: b begins one.".to_owned(),
     };
-    if let Some((before, after)) = pair {
+    lines.extend(wrapped(&state, width, theme.dim()));
+    if let Some(pair) = pair(picture, model.is_replay()) {
+        let [before, after] = pair.each_ref().map(|(name, verdict)| Judged { recording: name, verdict });
         lines.push(Line::default());
-        compare(&mut lines, model, width, names, [before, after]);
+        lines.extend(document::lines(&comparison::document(&compare(before, after)), width, theme));
     }
     for (at, verdict) in picture.episodes.iter().enumerate().rev() {
         lines.push(Line::default());
@@ -66,44 +52,23 @@ fn headline(verdict: &Verdict) -> String {
     }
 }
 
-/// Two verdicts side by side.
-fn compare(
-    lines: &mut Vec<Line<'static>>,
-    model: &Model,
-    width: usize,
-    names: [&str; 2],
-    verdicts: [&Verdict; 2],
-) {
-    let room = (width.saturating_sub(NAME) / 2).saturating_sub(2).max(1);
-    let of = |words: fn(&Verdict) -> String| verdicts.map(words);
-    let rows = [
-        ("", names.map(str::to_owned)),
-        ("outcome", of(outcome)),
-        ("first", of(|it| it.first.as_ref().map_or("nothing".to_owned(), |hit| hit.fault_line.clone()))),
-        ("onset", of(|it| it.first.as_ref().map(|hit| duration(hit.onset_s)).unwrap_or_default())),
-        ("load then", of(|it| it.first.as_ref().and_then(|hit| load_words(&hit.load)).unwrap_or_default())),
-        ("closest", of(|it| it.headroom.first().map(sentence::use_of).unwrap_or_default())),
-    ];
-    for (name, texts) in rows {
-        let differs = texts[0] != texts[1] && !name.is_empty();
-        let [before, after] = texts.map(|text| wrap(&printable(&text), room));
-        for at in 0..before.len().max(after.len()) {
-            let cell = |lines: &[String]| left(lines.get(at).map_or("", String::as_str), room + 2);
-            let style = if differs { model.theme.unsure() } else { Style::new() };
-            lines.push(Line::from(vec![
-                Span::styled(left(if at == 0 { name } else { "" }, NAME), model.theme.dim()),
-                Span::raw(cell(&before)),
-                Span::styled(cell(&after), style),
-            ]));
-        }
-    }
+/// The episode that is looked at and the one before it, the earlier one first, with their names.
+fn pair(picture: &Picture, is_replay: bool) -> Option<[(String, &Verdict); 2]> {
+    let (known, now) = (&picture.episodes, picture.verdict.as_deref()?);
+    let after = match (is_replay, picture.in_episode) {
+        // Of a recording all are known, those to come as well.
+        (true, _) => known.iter().position(|it| it.run.clock.mono_ns == now.run.clock.mono_ns)?,
+        (false, true) => known.len(),
+        (false, false) => known.len().checked_sub(1)?,
+    };
+    let before = after.checked_sub(1)?;
+    let latest = match known.get(after) {
+        Some(verdict) => (name(after), &**verdict),
+        None => (format!("{}, so far", name(after)), now),
+    };
+    Some([(name(before), &**known.get(before)?), latest])
 }
 
-fn outcome(verdict: &Verdict) -> String {
-    match verdict.outcome {
-        Outcome::Hit => "hit",
-        Outcome::Clear => "clear",
-        Outcome::Inconclusive => "inconclusive",
-    }
-    .to_owned()
+fn name(at: usize) -> String {
+    format!("episode {}", at + 1)
 }

@@ -37,14 +37,26 @@ fn lines(model: &Model, axis: &Axis, height: usize) -> Vec<Line<'static>> {
     let (picture, theme) = (model.picture(), model.theme);
     let (bands, marks) = band(picture, axis);
     let room = height.saturating_sub(bands.len() + marks.len() + 1);
-    // One chart is worth more than two that are too low to read.
-    let (upper, lower) = if room >= 5 { (room - room / 2, room / 2) } else { (room, 0) };
+    let (upper, lower) = heights(room);
     let mut lines: Vec<Line> = bands.into_iter().map(|text| gutter("", text, theme.dim())).collect();
     lines.extend(chart(model, axis, upper, "conn/s", |step| step.connections_per_s));
-    lines.extend(chart(model, axis, lower, "open", |step| step.concurrency));
+    if lower > 0 {
+        // So that the top of the one is not taken for the foot of the other.
+        lines.push(Line::default());
+        lines.extend(chart(model, axis, lower, "open", |step| step.concurrency));
+    }
     lines.extend(marks.into_iter().map(|text| gutter("", text, theme.bad())));
     lines.push(gutter("", scale(picture, axis), theme.dim()));
     lines
+}
+
+/// Rows of the upper and the lower chart, with one between them. One chart is worth more than two that are too low
+/// to read.
+fn heights(room: usize) -> (usize, usize) {
+    match room.checked_sub(1) {
+        Some(rows) if rows >= 4 => (rows.div_ceil(2), rows / 2),
+        _ => (room, 0),
+    }
 }
 
 fn gutter(label: &str, text: String, style: ratatui::style::Style) -> Line<'static> {
@@ -75,9 +87,6 @@ fn chart(
     name: &str,
     value: impl Fn(&Step) -> Option<f64>,
 ) -> Vec<Line<'static>> {
-    if height == 0 {
-        return Vec::new();
-    }
     let values = axis.highest(model.picture(), value);
     let top = values.iter().flatten().copied().fold(0.0, f64::max);
     let labels = if values.iter().all(Option::is_none) {
@@ -116,6 +125,21 @@ fn draw_cursor(frame: &mut Frame, area: Rect, axis: &Axis, model: &Model, rows: 
                 cell.set_char('│');
             }
             cell.set_style(model.theme.badge(model.theme.unsure()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heights;
+
+    #[test]
+    fn charts_are_apart_and_none_is_too_low_to_read() {
+        for room in 0..60 {
+            let (upper, lower) = heights(room);
+            let gap = usize::from(lower > 0);
+            assert_eq!(upper + gap + lower, room);
+            assert!(lower == 0 || lower >= 2 && upper - lower <= 1, "{room}: {upper} and {lower}");
         }
     }
 }

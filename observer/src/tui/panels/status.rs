@@ -1,5 +1,7 @@
 //! The top row: what is observed, when, and under how much load.
 
+use std::time::Duration;
+
 use ratatui::{
     Frame,
     layout::Rect,
@@ -13,10 +15,14 @@ use crate::{
     },
     sinks::report::{numbers::duration, sentence::load_words},
     tui::{
+        feed::Kept,
         model::{Model, picture::Picture},
         text::{clip, columns, printable},
     },
 };
+
+/// Columns from which on there is room for our name.
+const ROOMY: u16 = 100;
 
 pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
     let theme = model.theme;
@@ -26,20 +32,53 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, model: &Model) {
         (None, false) => " ● LIVE ".to_owned(),
     };
     let style = if model.is_frozen() { theme.unsure() } else { theme.title() };
-    let room = usize::from(area.width).saturating_sub(columns(&badge) + 11);
-    let line = Line::from(vec![
-        Span::styled("observer  ", theme.title()),
-        Span::raw(clip(&short(words(model), room), room)),
-    ]);
-    frame.buffer_mut().set_line(area.x, area.y, &line, area.width);
-    let width = (columns(&badge) as u16).min(area.width);
-    let badge = Line::styled(badge, theme.badge(style));
-    frame.buffer_mut().set_line(area.right() - width, area.y, &badge, width);
+    let mut right = kept(model);
+    right.push(Span::styled(badge, theme.badge(style)));
+    let right = Line::from(right);
+    let width = (right.width() as u16).min(area.width);
+    frame.buffer_mut().set_line(area.right() - width, area.y, &right, width);
+    // Who has little room wants to know other things than our name.
+    let name = if area.width < ROOMY { "" } else { "observer  " };
+    let room = usize::from(area.width - width).saturating_sub(name.len() + 1);
+    let words = clip(&short(words(model), room), room);
+    let left = Line::from(vec![Span::styled(name, theme.title()), Span::raw(words)]);
+    frame.buffer_mut().set_line(area.x, area.y, &left, area.width - width);
 }
 
 /// The same in fewer letters, where there is little room.
 fn short(words: String, room: usize) -> String {
     if columns(&words) <= room { words } else { words.replace("connections/s", "conn/s").replace(" UTC", "") }
+}
+
+/// How much is kept: `keeps 12m`.
+fn kept(model: &Model) -> Vec<Span<'static>> {
+    let Some(kept) = &model.kept else { return Vec::new() };
+    let theme = model.theme;
+    match (kept.goes_on, &kept.trouble) {
+        (false, _) => vec![Span::styled(" NOT KEPT ", theme.badge(theme.bad())), Span::raw(" ")],
+        (true, Some(_)) => vec![Span::styled(format!("keeps {} ", length(kept.held)), theme.unsure())],
+        (true, None) => vec![Span::styled(format!("keeps {} ", length(kept.held)), theme.dim())],
+    }
+}
+
+/// `45s`, `12m`, `1h 5m`: what changes slowly.
+fn length(length: Duration) -> String {
+    match length.as_secs() {
+        seconds @ ..60 => format!("{seconds}s"),
+        seconds @ ..3_600 => format!("{}m", seconds / 60),
+        seconds => format!("{}h {}m", seconds / 3_600, seconds / 60 % 60),
+    }
+}
+
+/// What is wrong with what is kept, on a row of its own.
+pub(super) fn draw_trouble(frame: &mut Frame, area: Rect, model: &Model) {
+    let Some(Kept { goes_on, trouble: Some(why), .. }) = &model.kept else { return };
+    let (words, style) = match goes_on {
+        false => (format!("✖ Not kept: {why}"), model.theme.bad()),
+        true => (format!("▲ Kept with gaps: {why}"), model.theme.unsure()),
+    };
+    let words = clip(&printable(&words), usize::from(area.width));
+    frame.buffer_mut().set_line(area.x, area.y, &Line::styled(words, style), area.width);
 }
 
 fn words(model: &Model) -> String {

@@ -1,4 +1,5 @@
-//! Takes the terminal, and gives it back: at the end, on an error, and when any thread panics.
+//! Takes the terminal, and gives it back: at the end, on an error, when any thread panics, and when it takes nothing
+//! any more.
 
 use std::{
     io::{self, BufWriter, IsTerminal, Stdout, Write, stdout},
@@ -10,6 +11,7 @@ use std::{
     },
 };
 
+use nix::sys::termios::{FlushArg, tcflush};
 use ratatui::{
     Terminal,
     backend::{Backend, CrosstermBackend},
@@ -17,7 +19,10 @@ use ratatui::{
         cursor::Show,
         event::{DisableBracketedPaste, EnableBracketedPaste},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+            is_raw_mode_enabled,
+        },
     },
 };
 
@@ -115,6 +120,20 @@ fn give_back() {
     let _ = out.write_all(MOUSE_OFF);
     let _ = execute!(out, DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
+}
+
+/// Frees the thread that draws, where it is stuck in a write to a terminal that nobody reads: discards what waits
+/// there, and gives the terminal its settings back. Neither waits for the terminal. The write goes on then, into the
+/// room that was made; with [`Feed::Over`] told, that thread gives back the rest.
+///
+/// [`Feed::Over`]: crate::tui::feed::Feed::Over
+pub fn let_go() {
+    // It may be giving it back already.
+    if is_raw_mode_enabled().unwrap_or(false) {
+        // Where one fails, there is the other one to try, and nothing else. The second wakes the write.
+        let _ = tcflush(stdout(), FlushArg::TCOFLUSH);
+        let _ = disable_raw_mode();
+    }
 }
 
 /// Base64 with padding, as OSC 52 wants it.

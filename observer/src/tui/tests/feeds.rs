@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::scenes::{CASCADE, empty, feeds, live, picture, replay};
+use super::scenes::{CASCADE, empty, feeds, live, not_kept, picture, replay};
 use crate::{
     core::{
         event::{Event, What},
@@ -22,10 +22,12 @@ use crate::{
 fn with(verdict: Verdict, size: (u16, u16)) -> Model {
     let mut model = live(CASCADE, 25, size);
     let snapshot: Snapshot = model.picture().snapshot.clone().unwrap();
+    let history = Arc::clone(&model.picture().history);
     let log = What::KernelLog { text: "\x1b[2J\u{202e}漢字\u{200b}\n".repeat(20) };
     let events = vec![Event { at_ns: snapshot.at_ns, what: log }];
     let verdict = Arc::new(verdict);
-    model.update(Input::Feed(Feed::Scene(Box::new(Scene { snapshot, verdict, events, player: None }))));
+    let scene = Scene { snapshot, verdict, history, events, events_forgotten: 0, kept: None, player: None };
+    model.update(Input::Feed(Feed::Scene(Box::new(scene))));
     model
 }
 
@@ -36,6 +38,7 @@ fn models(size: (u16, u16)) -> Vec<Model> {
         live(CASCADE, usize::MAX, size),
         replay(CASCADE, 60, size),
     ];
+    models.push(not_kept(size));
     models.extend(
         [sample::hit(), sample::tie(), sample::clear(), sample::inconclusive(), sample::hostile()]
             .map(|verdict| with(verdict, size)),

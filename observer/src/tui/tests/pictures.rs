@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::scenes::{CASCADE, empty, episodes, live, picture, replay};
+use super::scenes::{CASCADE, empty, episodes, live, not_kept, picture, replay};
 use crate::tui::model::{Mode, Model, View};
 
 const SMALL: (u16, u16) = (80, 24);
@@ -36,11 +36,13 @@ fn seen(mut model: Model, view: View) -> Model {
 pictures! {
     "live.txt": live(CASCADE, usize::MAX, LARGE);
     "live-small.txt": live(CASCADE, usize::MAX, SMALL);
+    "live-not-kept.txt": not_kept(SMALL);
     "live-clear.txt": live("trampoline_healthy_decoys", usize::MAX, MEDIUM);
     "replay.txt": replay(CASCADE, 35, MEDIUM);
     "detail-small.txt": seen(live(CASCADE, usize::MAX, SMALL), View::Detail);
     "load-small.txt": seen(live(CASCADE, usize::MAX, SMALL), View::Load);
-    "episodes.txt": seen(episodes(MEDIUM), View::Episodes);
+    "episodes.txt": seen(episodes(LARGE), View::Episodes);
+    "episodes-small.txt": seen(episodes(SMALL), View::Episodes);
 }
 
 #[test]
