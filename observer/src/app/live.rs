@@ -26,6 +26,7 @@ use crate::{
     cli::LiveArgs,
     core::verdict::Verdict,
     kernel::Options,
+    privileges,
     recording::{Recorded, RecordingError, Saved, Saving},
     sinks::report::{Format, render},
     tui::{
@@ -56,6 +57,8 @@ pub(super) fn live(args: LiveArgs) -> Result<()> {
         .name("observation".into())
         .spawn(move || observe(args, &ready, feed, asked, signals))
         .context("cannot start the thread that observes")?;
+    // The observation says where this is refused.
+    let _ = privileges::keep_only(&[]);
     // Whatever cannot be begun is told before the terminal is taken.
     let shown = match is_ready.recv() {
         Ok(()) => show(feeds, move |request| drop(requests.send(request)), options),
@@ -109,6 +112,7 @@ fn observe(
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
             kept.err().map(|error| format!("the latest minutes are not kept: {error}")),
             observation.nameless().map(str::to_owned),
+            observation.give_up_privileges().err().map(|refused| refused.to_string()),
         ];
         let notices: Vec<String> = notices.into_iter().flatten().collect();
         let _ = ready.send(());
