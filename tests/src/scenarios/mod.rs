@@ -40,6 +40,7 @@ mod packet_loss;
 mod phases;
 mod port_collision;
 mod port_exhaustion;
+mod privileges;
 mod syn_queue;
 mod time_wait;
 
@@ -94,6 +95,8 @@ pub const ALL: &[Scenario] = &[
     ctrl_c::SCENARIO,
     no_capabilities::CLEAR,
     no_capabilities::HIT,
+    privileges::SCENARIO,
+    privileges::WITHOUT_SYS_ADMIN,
     determinism::SCENARIO,
     oom_kill::SCENARIO,
     oom_after_load::SCENARIO,

@@ -1,0 +1,259 @@
+//! Observer gives up what it no longer needs once everything is attached: every thread is looked at. What stays
+//! is enough to find, enter and name what comes later, and the command has the rights of observer's caller.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::process::CommandExt,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns},
+};
+
+use super::{FD_SATURATION, PORT, Scenario, descriptor_truth, light_load};
+use crate::{
+    check::Ending,
+    roles::{Role, load::Load, serve::Serve},
+    stage::{PATIENCE, Service, Stage},
+    verdict::{Subject, Verdict},
+};
+
+pub const SCENARIO: Scenario = Scenario {
+    name: "privileges",
+    about: "what is no longer needed is given up; what stays finds a service that comes later; the command keeps its own",
+    play,
+};
+
+pub const WITHOUT_SYS_ADMIN: Scenario = Scenario {
+    name: "privileges_without_sys_admin",
+    about: "without CAP_SYS_ADMIN, CAP_BPF stays exactly where the kernel does not let maps be read without it",
+    play: play_without_sys_admin,
+};
+
+const DAC_OVERRIDE: u64 = 1 << 1;
+const DAC_READ_SEARCH: u64 = 1 << 2;
+const KILL: u64 = 1 << 5;
+const SETPCAP: u64 = 1 << 8;
+const SYS_PTRACE: u64 = 1 << 19;
+const SYS_ADMIN: u64 = 1 << 21;
+const BPF: u64 = 1 << 39;
+/// To see other processes, to visit their namespaces, and to pass signals on to the command.
+const OBSERVES: u64 = DAC_READ_SEARCH | SYS_PTRACE | SYS_ADMIN | KILL;
+
+const LATE_PORT: u16 = 9090;
+const TARGET: &str = ":9090";
+const LIMIT: u64 = 64;
+const CLIENTS: u32 = 100;
+/// EMFILEs that make a fault beyond doubt: a second's worth of accept() every five milliseconds.
+const REFUSALS: u64 = 200;
+/// Within this time, and some more on an emulated machine, a new listener is found and its process known.
+const FOUND: Duration = Duration::from_secs(3);
+/// Answers that show the run has begun.
+const UNDER_WAY: u64 = 20;
+/// Answers that come when the rights have gone.
+const ANSWERS: u64 = 200;
+
+fn play(stage: &Stage) -> Result<Ending> {
+    let healthy = stage.serve("service", Serve::on(PORT))?;
+    let mut load = stage.observe(&["--target", TARGET], &light_load(&healthy))?;
+    load.wait_for_done(UNDER_WAY)?;
+    let own = Rights::of("/proc/self/status")?;
+    if stage.observer().is_some() {
+        check_command(load.pid, &own)?;
+        check_threads(parent(load.pid)?, OBSERVES, &own)?;
+    }
+    // It comes when the rights have gone: nothing of it was seen before.
+    let mut late = stage.serve("late", Serve { hold: true, nofile: Some(LIMIT), ..Serve::on(LATE_PORT) })?;
+    thread::sleep(FOUND);
+    let late_load = stage.start("late-load", &crowd(&late))?;
+    late.wait_for_errno(libc::EMFILE, REFUSALS)?;
+    late.relent()?;
+    late.wait_for_accepted(u64::from(CLIENTS))?;
+    let finished = load.finish()?;
+    drop(late_load);
+
+    if let Some(verdict) = &finished.verdict {
+        check_counters(verdict, &late)?;
+    }
+    FD_SATURATION.check_first(&descriptor_truth(late.pid, &late.tally()?)?, &finished)
+}
+
+/// What only counters tell, on every tier: descriptors through /proc, queues through a socket in its namespace.
+fn check_counters(verdict: &Verdict, late: &Service) -> Result<()> {
+    let has = |resource: &str, is_it: &dyn Fn(&Subject) -> bool| {
+        verdict.headroom.iter().any(|entry| entry.resource == resource && is_it(&entry.subject))
+    };
+    let address = late.address().to_string();
+    let by_pid = |subject: &Subject| subject.pid == Some(late.pid);
+    let by_address = |subject: &Subject| subject.listener.as_ref() == Some(&address);
+    ensure!(has("descriptors", &by_pid), "the descriptors of the late service were not counted");
+    ensure!(has("accept_queue", &by_address), "the queue of the late service was not read");
+    Ok(())
+}
+
+fn play_without_sys_admin(stage: &Stage) -> Result<Ending> {
+    if stage.observer().is_none() {
+        return Ok(Ending::Skip("needs an observer".into()));
+    }
+    let service = stage.serve("service", Serve::on(PORT))?;
+    let recording = stage.recording_path();
+    let recording = recording.to_str().context("the path of the scenario's folder is not UTF-8")?;
+    // It is there already: without CAP_SYS_ADMIN it could not join.
+    let load = Role::Load(Load { workers: 4, ..Load::to(service.address()) });
+    let mut command = stage.observe_command(&["--record", recording], &load)?;
+    let path = format!("/proc/{}/ns/net", service.pid);
+    let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    let give_up = move || -> io::Result<()> {
+        setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+        // SAFETY: it takes integers. What is not in the bounding set, root does not get at exec.
+        Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, SYS_ADMIN.trailing_zeros(), 0, 0, 0) })?;
+        Ok(())
+    };
+    // SAFETY: the closure only makes system calls; it neither allocates nor takes locks.
+    unsafe { command.pre_exec(give_up) };
+    let mut load = stage.observe_by(command)?;
+    let own = Rights::of("/proc/self/status")?;
+    let caller = Rights {
+        permitted: own.permitted & !SYS_ADMIN,
+        effective: own.effective & !SYS_ADMIN,
+        bounding: own.bounding & !SYS_ADMIN,
+        ..own
+    };
+    check_command(load.pid, &caller)?;
+    let observes = if maps_take_cap_bpf()? { OBSERVES | BPF } else { OBSERVES };
+    check_threads(parent(load.pid)?, observes, &caller)?;
+    let seen = load.tally()?.connected;
+    load.wait_for_done(seen + ANSWERS)?;
+    let finished = load.finish()?;
+    let Some(verdict) = &finished.verdict else { return Ok(Ending::Ok) };
+    println!("  {}, {} events seen", verdict.summary(), verdict.coverage.events_seen);
+    let probed = verdict.tier("connection_accepted").is_probe();
+    ensure!(!probed || verdict.coverage.events_seen > seen + ANSWERS, "the probes were not read any more");
+    Ok(Ending::Ok)
+}
+
+/// Whether this kernel refuses every bpf() call without CAP_BPF, one that reads a map included.
+fn maps_take_cap_bpf() -> Result<bool> {
+    /// It refuses the making of maps and programs only, from here on.
+    const REFINED: (u32, u32) = (5, 19);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
+    let mut number = || numbers.next().context("a release has two numbers")?.context("not a number");
+    let version = (number()?, number()?);
+    let disabled = fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled");
+    Ok(version < REFINED && disabled.is_ok_and(|value| value.trim() != "0"))
+}
+
+/// More clients than the service has descriptors for.
+fn crowd(service: &Service) -> Role {
+    Role::Load(Load {
+        netns_of: Some(service.pid),
+        workers: CLIENTS,
+        ramp_ms: 300,
+        requests: Some(1),
+        ..Load::to(service.address())
+    })
+}
+
+/// What the kernel says of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rights {
+    name: String,
+    inheritable: u64,
+    permitted: u64,
+    effective: u64,
+    bounding: u64,
+    ambient: u64,
+    no_new_privileges: u64,
+}
+
+impl Rights {
+    fn of(path: &str) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+            line.with_context(|| format!("{path} has no {name}"))
+        };
+        let set = |name| Ok::<_, anyhow::Error>(u64::from_str_radix(field(name)?, 16)?);
+        Ok(Self {
+            name: field("Name")?.to_owned(),
+            inheritable: set("CapInh")?,
+            permitted: set("CapPrm")?,
+            effective: set("CapEff")?,
+            bounding: set("CapBnd")?,
+            ambient: set("CapAmb")?,
+            no_new_privileges: set("NoNewPrivs")?,
+        })
+    }
+
+    /// What a thread of observer is left with.
+    fn left(name: &str, observes: u64, own: &Self) -> Self {
+        let needed = match name {
+            "signals" => 0,
+            "recorder" => DAC_OVERRIDE,
+            // The one that observes, and those that it sends to other namespaces.
+            _ => observes,
+        };
+        let kept = needed & own.permitted;
+        let bounding = if own.effective & SETPCAP == 0 { own.bounding } else { needed & own.bounding };
+        Self {
+            name: name.to_owned(),
+            inheritable: 0,
+            permitted: kept,
+            effective: kept,
+            bounding,
+            ambient: 0,
+            no_new_privileges: 1,
+        }
+    }
+}
+
+/// The command's rights are those of observer's caller, which is the lab.
+fn check_command(pid: u32, own: &Rights) -> Result<()> {
+    let command = Rights::of(&format!("/proc/{pid}/status"))?;
+    println!("  the command: {:016x} effective", command.effective);
+    ensure!(command == Rights { name: command.name.clone(), ..own.clone() }, "{command:x?}, not {own:x?}");
+    Ok(())
+}
+
+/// Waits until observer has given up what it gives up, and looks at all of its threads.
+fn check_threads(pid: u32, observes: u64, own: &Rights) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let threads = loop {
+        let threads = threads(pid)?;
+        let strays: Vec<_> =
+            threads.iter().filter(|it| **it != Rights::left(&it.name, observes, own)).collect();
+        if strays.is_empty() {
+            break threads;
+        }
+        ensure!(Instant::now() < deadline, "threads of observer have other rights: {strays:x?}");
+        thread::sleep(Duration::from_millis(10));
+    };
+    for it in &threads {
+        println!("  thread {}: {:016x} effective", it.name, it.effective);
+    }
+    for name in ["observer", "signals", "recorder"] {
+        ensure!(threads.iter().any(|it| it.name == name), "observer has no thread {name}");
+    }
+    Ok(())
+}
+
+fn threads(pid: u32) -> Result<Vec<Rights>> {
+    let folder = format!("/proc/{pid}/task");
+    let entries: Vec<_> = fs::read_dir(&folder)?.collect::<io::Result<_>>()?;
+    // One that visits a namespace may have ended meanwhile.
+    let status = |entry: &fs::DirEntry| Rights::of(&entry.path().join("status").to_string_lossy()).ok();
+    Ok(entries.iter().filter_map(status).collect())
+}
+
+/// The process that started a process.
+fn parent(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).context("no PPid")?;
+    Ok(line.parse()?)
+}
