@@ -17,6 +17,7 @@ use crate::{
     cli::{DoctorArgs, DoctorFormat},
     core::frame::{Frame, SignalCoverage, SourceStatus, Tier, UsageSample},
     kernel::{Kernel, Options, load::coverage_without_probes},
+    privileges,
     sources::{Collector, CollectorConfig},
 };
 
@@ -84,7 +85,9 @@ fn examine() -> Findings {
         }
     };
     // Last, since it is done and not only told.
-    let privileges = Rights::find(&held, || kernel.as_mut().map_or(true, Kernel::is_within_reach));
+    let still_reads = || kernel.as_mut().map_or(true, Kernel::is_within_reach);
+    let refused = privileges::after_attaching(false, still_reads).err();
+    let privileges = Rights::find(&held, &rights::held(), refused);
     Findings {
         kernel: kernel_release(),
         no_probes,

@@ -5,7 +5,7 @@ use std::fmt;
 use caps::{Capability, CapsHashSet};
 use serde::Serialize;
 
-use crate::privileges::{self, Privilege, TABLE, Until};
+use crate::privileges::{self, Privilege, Refused, TABLE, Until};
 
 /// What was found.
 #[derive(Serialize)]
@@ -39,19 +39,17 @@ pub(super) fn held() -> CapsHashSet {
 }
 
 impl Rights {
-    /// Gives up what an observation gives up, and tells what is left of what was `held`.
-    pub(super) fn find(held: &CapsHashSet, still_reads: impl FnOnce() -> bool) -> Self {
-        let not_given_up = privileges::after_attaching(false, still_reads).err();
-        let left = self::held();
+    /// Tells what was `held`, and what was `left` of it when the rest had been given up, or `refused` to go.
+    pub(super) fn find(held: &CapsHashSet, left: &CapsHashSet, refused: Option<Refused>) -> Self {
         let is_of_use = |capability: &&Capability| TABLE.iter().any(|row| row.capability == **capability);
         let mut of_no_use: Vec<String> =
             held.iter().filter(|capability| !is_of_use(capability)).map(Capability::to_string).collect();
         of_no_use.sort();
         Self {
             cap_eff: format!("{:016x}", held.iter().map(Capability::bitmask).fold(0, |all, one| all | one)),
-            capabilities: TABLE.iter().map(|row| Right::find(row, held, &left)).collect(),
+            capabilities: TABLE.iter().map(|row| Right::find(row, held, left)).collect(),
             of_no_use,
-            not_given_up: not_given_up.map(|refused| refused.to_string()),
+            not_given_up: refused.map(|refused| refused.to_string()),
         }
     }
 }
@@ -108,5 +106,48 @@ impl fmt::Display for Right {
             writeln!(out, "    {:28} kept: this kernel does not let the probes be read without it", "")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(capabilities: &[Capability]) -> CapsHashSet {
+        capabilities.iter().copied().collect()
+    }
+
+    #[test]
+    fn each_is_named_once_and_a_missing_one_says_what_is_lost() {
+        let nothing = Rights::find(&set(&[]), &set(&[]), None).to_string();
+        assert!(nothing.starts_with(&format!("privileges: 0 of {} held\n", TABLE.len())), "{nothing}");
+        for row in TABLE {
+            let name = format!(" {} ", row.capability);
+            assert_eq!(nothing.matches(&name).count(), 1, "{nothing}");
+            assert!(nothing.contains(&format!("without it: {}\n", row.without)), "{nothing}");
+        }
+        let everything = caps::all();
+        let all = Rights::find(&everything, &everything, None).to_string();
+        let others = everything.len() - TABLE.len();
+        assert!(all.contains(&format!(" held, and {others} that observer has no use for")), "{all}");
+        assert!(!all.contains("without it:"), "{all}");
+    }
+
+    #[test]
+    fn what_stays_on_this_kernel_only_is_said() {
+        let held = set(&[Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_WAKE_ALARM]);
+        let found = Rights::find(&held, &set(&[Capability::CAP_BPF]), None);
+        assert_eq!(found.cap_eff, "000000c800000000");
+        assert_eq!(found.of_no_use, ["CAP_WAKE_ALARM"]);
+        let json = serde_json::to_value(&found).expect("JSON");
+        let of = |name: &str| {
+            let all = json["capabilities"].as_array().expect("a list");
+            let it = all.iter().find(|it| it["capability"] == name).expect("it is there");
+            (it["held"].clone(), it["kept"].clone(), it["until"].clone())
+        };
+        assert_eq!(of("CAP_BPF"), (true.into(), true.into(), "attached".into()));
+        assert_eq!(of("CAP_PERFMON"), (true.into(), false.into(), "attached".into()));
+        assert_eq!(of("CAP_SYS_PTRACE"), (false.into(), serde_json::Value::Null, "ends".into()));
+        assert_eq!(found.to_string().matches("kept: this kernel").count(), 1);
     }
 }
