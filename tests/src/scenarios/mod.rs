@@ -96,6 +96,7 @@ pub const ALL: &[Scenario] = &[
     no_capabilities::CLEAR,
     no_capabilities::HIT,
     privileges::SCENARIO,
+    privileges::LIVE,
     privileges::WITHOUT_SYS_ADMIN,
     determinism::SCENARIO,
     oom_kill::SCENARIO,

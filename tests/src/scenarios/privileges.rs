@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::process::CommandExt,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ use crate::{
     check::Ending,
     roles::{Role, load::Load, serve::Serve},
     stage::{PATIENCE, Service, Stage},
+    tmux::Tmux,
     verdict::{Subject, Verdict},
 };
 
@@ -27,6 +29,12 @@ pub const SCENARIO: Scenario = Scenario {
     name: "privileges",
     about: "what is no longer needed is given up; what stays finds a service that comes later; the command keeps its own",
     play,
+};
+
+pub const LIVE: Scenario = Scenario {
+    name: "privileges_live",
+    about: "behind the dashboard, too, each thread has the rights that it needs and no others",
+    play: play_live,
 };
 
 pub const WITHOUT_SYS_ADMIN: Scenario = Scenario {
@@ -42,8 +50,23 @@ const SETPCAP: u64 = 1 << 8;
 const SYS_PTRACE: u64 = 1 << 19;
 const SYS_ADMIN: u64 = 1 << 21;
 const BPF: u64 = 1 << 39;
-/// To see other processes, to visit their namespaces, and to pass signals on to the command.
-const OBSERVES: u64 = DAC_READ_SEARCH | SYS_PTRACE | SYS_ADMIN | KILL;
+/// To see other processes, and to visit their namespaces.
+const OBSERVES: u64 = DAC_READ_SEARCH | SYS_PTRACE | SYS_ADMIN;
+/// The threads of `run` with a command, to which it passes signals on, and what each needs; first the one that
+/// observes.
+const OF_RUN: [(&str, u64); 3] = [("observer", OBSERVES | KILL), ("signals", 0), ("recorder", DAC_OVERRIDE)];
+/// The same of `live`.
+const OF_LIVE: [(&str, u64); 7] = [
+    ("observation", OBSERVES),
+    ("observer", 0),
+    ("signals", 0),
+    ("recorder", DAC_OVERRIDE),
+    ("ring", DAC_OVERRIDE),
+    ("tui-feed", 0),
+    ("tui-keys", 0),
+];
+/// A short-lived one that the one that observes sends to another namespace, with its own rights.
+const VISITOR: &str = "netns visit";
 
 const LATE_PORT: u16 = 9090;
 const TARGET: &str = ":9090";
@@ -65,7 +88,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let own = Rights::of("/proc/self/status")?;
     if stage.observer().is_some() {
         check_command(load.pid, &own)?;
-        check_threads(parent(load.pid)?, OBSERVES, &own)?;
+        check_threads(parent(load.pid)?, &OF_RUN, &own)?;
     }
     // It comes when the rights have gone: nothing of it was seen before.
     let mut late = stage.serve("late", Serve { hold: true, nofile: Some(LIMIT), ..Serve::on(LATE_PORT) })?;
@@ -94,6 +117,21 @@ fn check_counters(verdict: &Verdict, late: &Service) -> Result<()> {
     ensure!(has("descriptors", &by_pid), "the descriptors of the late service were not counted");
     ensure!(has("accept_queue", &by_address), "the queue of the late service was not read");
     Ok(())
+}
+
+fn play_live(stage: &Stage) -> Result<Ending> {
+    let Some(observer) = stage.observer() else {
+        return Ok(Ending::Skip("needs an observer".into()));
+    };
+    if Command::new("tmux").arg("-V").output().is_err() {
+        return Ok(Ending::Skip("tmux is not installed".into()));
+    }
+    let recording = stage.recording_path();
+    let command = format!("exec {} live --record {}", observer.display(), recording.display());
+    let tmux = Tmux::start(stage.folder(), (80, 24), &command)?;
+    tmux.wait_for(&["Nothing broke so far"])?;
+    check_threads(tmux.pid()?, &OF_LIVE, &Rights::of("/proc/self/status")?)?;
+    Ok(Ending::Ok)
 }
 
 fn play_without_sys_admin(stage: &Stage) -> Result<Ending> {
@@ -125,8 +163,9 @@ fn play_without_sys_admin(stage: &Stage) -> Result<Ending> {
         ..own
     };
     check_command(load.pid, &caller)?;
-    let observes = if maps_take_cap_bpf()? { OBSERVES | BPF } else { OBSERVES };
-    check_threads(parent(load.pid)?, observes, &caller)?;
+    let mut needed = OF_RUN;
+    needed[0].1 |= if maps_take_cap_bpf()? { BPF } else { 0 };
+    check_threads(parent(load.pid)?, &needed, &caller)?;
     let seen = load.tally()?.connected;
     load.wait_for_done(seen + ANSWERS)?;
     let finished = load.finish()?;
@@ -192,13 +231,7 @@ impl Rights {
     }
 
     /// What a thread of observer is left with.
-    fn left(name: &str, observes: u64, own: &Self) -> Self {
-        let needed = match name {
-            "signals" => 0,
-            "recorder" => DAC_OVERRIDE,
-            // The one that observes, and those that it sends to other namespaces.
-            _ => observes,
-        };
+    fn left(name: &str, needed: u64, own: &Self) -> Self {
         let kept = needed & own.permitted;
         let bounding = if own.effective & SETPCAP == 0 { own.bounding } else { needed & own.bounding };
         Self {
@@ -221,26 +254,26 @@ fn check_command(pid: u32, own: &Rights) -> Result<()> {
     Ok(())
 }
 
-/// Waits until observer has given up what it gives up, and looks at all of its threads.
-fn check_threads(pid: u32, observes: u64, own: &Rights) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let threads = loop {
-        let threads = threads(pid)?;
-        let strays: Vec<_> =
-            threads.iter().filter(|it| **it != Rights::left(&it.name, observes, own)).collect();
-        if strays.is_empty() {
-            break threads;
-        }
-        ensure!(Instant::now() < deadline, "threads of observer have other rights: {strays:x?}");
-        thread::sleep(Duration::from_millis(10));
+/// Waits until observer has given up what it gives up: until all of these threads are there, and no other, each
+/// with the rights that it needs and the caller has.
+fn check_threads(pid: u32, needed: &[(&str, u64)], caller: &Rights) -> Result<()> {
+    let of = |name: &str| {
+        let name = if name == VISITOR { needed[0].0 } else { name };
+        needed.iter().find(|(known, _)| *known == name).map(|(_, needed)| *needed)
     };
-    for it in &threads {
-        println!("  thread {}: {:016x} effective", it.name, it.effective);
+    let is_as_it_should =
+        |it: &Rights| of(&it.name).is_some_and(|of| *it == Rights::left(&it.name, of, caller));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let threads = threads(pid)?;
+        let are_there = needed.iter().all(|(name, _)| threads.iter().any(|it| it.name == *name));
+        if are_there && threads.iter().all(is_as_it_should) {
+            threads.iter().for_each(|it| println!("  thread {}: {:016x} effective", it.name, it.effective));
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the threads of observer have other rights: {threads:x?}");
+        thread::sleep(Duration::from_millis(10));
     }
-    for name in ["observer", "signals", "recorder"] {
-        ensure!(threads.iter().any(|it| it.name == name), "observer has no thread {name}");
-    }
-    Ok(())
 }
 
 fn threads(pid: u32) -> Result<Vec<Rights>> {
