@@ -41,6 +41,7 @@ mod phases;
 mod port_collision;
 mod port_exhaustion;
 mod privileges;
+mod privileges_service;
 mod syn_queue;
 mod time_wait;
 
@@ -98,6 +99,7 @@ pub const ALL: &[Scenario] = &[
     privileges::SCENARIO,
     privileges::LIVE,
     privileges::WITHOUT_SYS_ADMIN,
+    privileges_service::SCENARIO,
     determinism::SCENARIO,
     oom_kill::SCENARIO,
     oom_after_load::SCENARIO,
