@@ -42,6 +42,7 @@ mod port_collision;
 mod port_exhaustion;
 mod privileges;
 mod privileges_service;
+mod privileges_sudo;
 mod syn_queue;
 mod time_wait;
 
@@ -100,6 +101,7 @@ pub const ALL: &[Scenario] = &[
     privileges::LIVE,
     privileges::WITHOUT_SYS_ADMIN,
     privileges_service::SCENARIO,
+    privileges_sudo::SCENARIO,
     determinism::SCENARIO,
     oom_kill::SCENARIO,
     oom_after_load::SCENARIO,

@@ -201,18 +201,23 @@ fn crowd(service: &Service) -> Role {
 
 /// What the kernel says of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Rights {
+pub(super) struct Rights {
     name: String,
+    /// The effective user id.
+    pub(super) user: u32,
     inheritable: u64,
-    permitted: u64,
+    /// The capabilities that it may make effective.
+    pub(super) permitted: u64,
     effective: u64,
     bounding: u64,
     ambient: u64,
-    no_new_privileges: u64,
+    /// 1 where nothing that it executes has more rights.
+    pub(super) no_new_privileges: u64,
 }
 
 impl Rights {
-    fn of(path: &str) -> Result<Self> {
+    /// Reads a `status` of procfs.
+    pub(super) fn of(path: &str) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
         let field = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
@@ -221,6 +226,7 @@ impl Rights {
         let set = |name| Ok::<_, anyhow::Error>(u64::from_str_radix(field(name)?, 16)?);
         Ok(Self {
             name: field("Name")?.to_owned(),
+            user: field("Uid")?.split('\t').nth(1).context("no effective user")?.parse()?,
             inheritable: set("CapInh")?,
             permitted: set("CapPrm")?,
             effective: set("CapEff")?,
@@ -236,6 +242,7 @@ impl Rights {
         let bounding = if own.effective & SETPCAP == 0 { own.bounding } else { needed & own.bounding };
         Self {
             name: name.to_owned(),
+            user: own.user,
             inheritable: 0,
             permitted: kept,
             effective: kept,
