@@ -28,6 +28,7 @@ use crate::{
     cli::LiveArgs,
     core::verdict::Verdict,
     kernel::Options,
+    privileges,
     recording::{Recorded, RecordingError, Saved, Saving},
     sinks::report::{Format, render},
     tui::{
@@ -58,6 +59,8 @@ pub(super) fn live(args: LiveArgs) -> Result<()> {
         .name("observation".into())
         .spawn(move || observe(args, &ready, feed, asked, signals))
         .context("cannot start the thread that observes")?;
+    // The observation says where this is refused.
+    let _ = privileges::keep_only(&[]);
     // Whatever cannot be begun is told before the terminal is taken.
     let shown = match is_ready.recv() {
         Ok(()) => show(feeds, move |request| drop(requests.send(request)), options),
@@ -113,6 +116,7 @@ fn observe(
         let notices = [
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
             observation.nameless().map(str::to_owned),
+            observation.give_up_privileges().err().map(|refused| refused.to_string()),
         ];
         let notices: Vec<String> = notices.into_iter().flatten().collect();
         let _ = ready.send(());

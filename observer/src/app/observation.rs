@@ -29,6 +29,7 @@ use crate::{
         verdict::{OwnCost, Verdict},
     },
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
+    privileges,
     recording::{Recorded, RecorderThread, RecordingError, Ring, RingOptions, Saving, Writer},
     sources::{Collector, CollectorConfig, Statuses},
     tui::feed::Kept,
@@ -62,6 +63,8 @@ pub(super) struct Observation {
     /// How long it took to hand over the latest frame to the recorder.
     recording_ns: u64,
     pids_are_the_kernels: bool,
+    /// Whether there is a command, which signals have to reach.
+    command: bool,
     seq: u64,
 }
 
@@ -77,6 +80,7 @@ impl Observation {
     /// probes, the counters still tell.
     pub(super) fn begin(subject: Subject, options: Options, record: Option<&Path>) -> Result<Self> {
         let probes = Probes::load(options);
+        let command = !subject.command.is_empty();
         let header = header(subject, &probes);
         let recorder = record
             .map(|path| Writer::create(path, &header).and_then(RecorderThread::spawn))
@@ -97,6 +101,7 @@ impl Observation {
             ringless: None,
             recording_ns: 0,
             pids_are_the_kernels,
+            command,
             seq: 0,
         })
     }
@@ -140,6 +145,21 @@ impl Observation {
             Probes::Loaded { .. } => None,
             Probes::None { why } => Some(why),
         }
+    }
+
+    /// Gives up every right that is no longer needed: call it when the command, if there is one, has been started,
+    /// and last of all that takes rights. Threads that the calling one started before keep theirs, unless they
+    /// give them up themselves. An error means that the rights are still there, and that all goes on.
+    pub(super) fn give_up_privileges(&mut self) -> Result<(), privileges::Refused> {
+        if self.seq == 0 {
+            // What is opened once is opened at the first look.
+            self.tick(Vec::new());
+        }
+        let Self { probes, command, .. } = self;
+        privileges::after_attaching(*command, || match probes {
+            Probes::Loaded { kernel, .. } => kernel.is_within_reach(),
+            Probes::None { .. } => true,
+        })
     }
 
     /// The descriptor that becomes readable at the first failure of a subject.

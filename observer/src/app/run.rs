@@ -104,6 +104,9 @@ impl Run {
     }
 
     async fn finish(mut self) -> Result<u8> {
+        if self.args.command.is_empty() {
+            self.give_up_privileges();
+        }
         if let Ended::Interrupted(signal) = self.watch(Some(PRE_ROLL), None).await? {
             say(format_args!("ended by {signal} before the test began"));
             return Ok(128 + signal as u8);
@@ -154,7 +157,15 @@ impl Run {
         }
         self.tick(vec![Mark::CommandStarted { at_ns, pid }]);
         self.wait.plan_from(at_ns, self.args.plan.as_ref());
+        // Not before: its rights are the caller's.
+        self.give_up_privileges();
         Ok(child)
+    }
+
+    fn give_up_privileges(&mut self) {
+        if let Err(refused) = self.observation.give_up_privileges() {
+            say(format_args!("{refused}"));
+        }
     }
 
     async fn watch_command(&mut self, child: &mut Child) -> Result<u8> {

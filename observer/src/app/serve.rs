@@ -59,6 +59,9 @@ async fn observe(args: ServeArgs, signals: UnboundedReceiver<Received>) -> Resul
     {
         say(format_args!("the latest minutes are not kept: {error}"));
     }
+    if let Err(refused) = observation.give_up_privileges() {
+        say(format_args!("{refused}"));
+    }
     let service = Service { session: Session::new(observation), save_to, savings: Vec::new() };
     service.until_ended(wait, signals).await
 }

@@ -11,6 +11,8 @@ use axum::Router;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
+use crate::privileges;
+
 use super::caller::is_loopback;
 use super::connection::Shared;
 use super::gate::Gate;
@@ -102,7 +104,11 @@ impl Bound {
         let (local, status) = (self.local, self.status());
         let (stop, stopped) = oneshot::channel();
         let (start, started) = mpsc::channel();
-        let work = move || self.work(router, Arc::new(notify), stopped, &start);
+        let work = move || {
+            // It has its port by now. Where giving up is refused, the observation says so.
+            let _ = privileges::keep_only(&[]);
+            self.work(router, Arc::new(notify), stopped, &start);
+        };
         let thread = thread::Builder::new().name("http".to_owned()).spawn(work).map_err(Error::Start)?;
         let server = Server { local, stop: Some(stop), thread: Some(thread), status };
         // A sender that is gone without a word has panicked, and said so where it did.
