@@ -195,6 +195,14 @@ fn router(held: &Arc<Held>) -> Router {
         .route("/", get(|| async { "hello\n" }))
         .route("/metrics", get(|| async { "observer_signal_total{signal=\"retransmit\"} 1\n".repeat(1000) }))
         .route("/endless", get(|| async { vec![b'x'; 64 << 20] }))
+        .route(
+            "/panic",
+            get(|| async {
+                if true {
+                    panic!("something unforeseen")
+                }
+            }),
+        )
         .route("/held", get(move || async move { held.hold().await }))
         .route("/length", post(|body: Bytes| async move { format!("{}\n", body.len()) }))
         .route("/who", get(|Extension(caller): Extension<Caller>| async move { who(&caller) }))

@@ -7,7 +7,7 @@ use std::thread;
 
 use observer::sinks::http::{Bound, ConfigState, Count, Listen, Server};
 
-use crate::bench::{Answer, Bench, rest};
+use crate::bench::{Answer, Bench, rest, wait_until};
 
 #[test]
 fn a_router_is_served() {
@@ -76,6 +76,14 @@ fn requests_are_limited_when_the_configuration_says_so() {
     let bench = Bench::with("rate_limit: {interval: 1h, burst: 2}\n");
     assert_eq!([(); 3].map(|()| bench.curl("/", &[]).code), [200, 200, 429]);
     assert_eq!(bench.status().count(Count::RateLimited), 1);
+}
+
+#[test]
+fn a_handler_that_panics_takes_nothing_down_but_its_connection() {
+    let bench = Bench::plain();
+    assert_eq!(bench.curl("/panic", &[]).code, 0);
+    assert_eq!(bench.curl("/", &[]).code, 200);
+    wait_until(|| bench.status().open_connections() == 0);
 }
 
 #[test]

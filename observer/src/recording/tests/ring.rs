@@ -289,7 +289,7 @@ fn a_disk_that_is_full_stops_the_ring_and_nothing_else() {
             ring.frame(frame(seq));
             std::thread::yield_now();
         }
-        wait_until(|| ring.status().trouble.is_some());
+        wait_until(|| !ring.status().goes_on);
         let trouble = ring.trouble().unwrap();
         assert!(trouble.contains("the disk is full"), "{trouble}");
         let to = elsewhere.path().join("saved");

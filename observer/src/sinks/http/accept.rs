@@ -39,7 +39,12 @@ pub(super) async fn run(
             _ = &mut stop => break,
             Some(_) = acceptor.connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => acceptor.admit(stream, peer),
+                Ok((stream, peer)) => {
+                    acceptor.admit(stream, peer);
+                    // Who made room is gone only when its task has run: else a flood would be accepted faster than
+                    // places are given back.
+                    tokio::task::yield_now().await;
+                }
                 // The client was faster to leave; the next one is not concerned.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => acceptor.pause(&error).await,
