@@ -17,6 +17,9 @@ const STALLED_NS: u64 = 3_000_000_000;
 /// A request for all that is known now, to be answered by the observation itself.
 pub type FrameWanted = oneshot::Sender<Bytes>;
 
+/// Begins a phase of this name, or says why it cannot have that name.
+pub type Marker = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
 /// Where the observation hands over what there is to tell, and the routes find it.
 pub struct Board {
     /// Counts, and how things stand.
@@ -33,7 +36,7 @@ pub struct Ways {
     /// CLOCK_MONOTONIC, in nanoseconds.
     pub clock: fn() -> u64,
     /// Begins a phase of this name, or says why it cannot have that name.
-    pub mark: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub mark: Box<Marker>,
     /// Where requests for a frame go.
     pub frames: UnboundedSender<FrameWanted>,
 }

@@ -49,7 +49,7 @@ mod watched;
 pub use axum::Router;
 
 pub use self::{
-    board::{Board, FrameWanted, Ways},
+    board::{Board, FrameWanted, Marker, Ways},
     caller::Caller,
     config::ConfigError,
     error::Error,
