@@ -48,7 +48,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing to build and test: Rust components, bpf-linker, and what the VM and browser tests need.
+    /// Install what is missing to build and test: Rust components, bpf-linker, and what the HTTP, VM and browser tests need.
     Setup,
     /// Build the optimised binary: target/release/observer.
     Build(build::Args),

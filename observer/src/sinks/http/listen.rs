@@ -10,6 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// How many connections the kernel may hold until they are accepted; net.core.somaxconn may allow fewer.
 const BACKLOG: i32 = 1024;
 
+/// The port where no other is asked for.
+pub const DEFAULT_PORT: u16 = 9435;
+
 /// Where to listen: `127.0.0.1:9435`, `[::1]:9435`, `localhost:9435`; `:9435` is all addresses of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -18,10 +21,10 @@ pub struct Listen {
     port: u16,
 }
 
-/// 127.0.0.1:9435: this host alone can reach it.
 impl Default for Listen {
+    /// 127.0.0.1:9435: nobody on another host reaches it.
     fn default() -> Self {
-        Self { host: Some("127.0.0.1".to_owned()), port: 9435 }
+        Self { host: Some(Ipv4Addr::LOCALHOST.to_string()), port: DEFAULT_PORT }
     }
 }
 
@@ -34,6 +37,11 @@ pub enum ListenError {
     /// The port is none.
     #[error("{0:?} is not a port: it is a number from 0 (any that is free) to 65535")]
     Port(String),
+    /// The host cannot be one.
+    #[error(
+        "{0:?} is neither a name nor an address: write it like 127.0.0.1:9435, [::1]:9435, or :9435 for all"
+    )]
+    Host(String),
     /// An IPv6 address without brackets.
     #[error("an IPv6 address stands in brackets before a port: [{0}]:{1}")]
     Brackets(String, String),
@@ -54,6 +62,9 @@ impl FromStr for Listen {
             }
             None => host,
         };
+        if host.contains(|c: char| c == '[' || c == ']' || c.is_whitespace() || c.is_control()) {
+            return Err(ListenError::Host(host.to_owned()));
+        }
         let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         let number = port.parse().ok().filter(|_| is_number);
         let port = number.ok_or_else(|| ListenError::Port(port.to_owned()))?;
@@ -131,11 +142,29 @@ mod tests {
             ("host:", "is not a port"),
             ("host:+80", "is not a port"),
             ("host:65536", "is not a port"),
+            ("[[::1]]:80", "neither a name"),
+            ("a host:80", "neither a name"),
             ("", "names no port"),
         ] {
             let error = read(text).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains(part), "{text:?}: {error}");
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in proptest::prelude::any::<String>(), port: u16) {
+            for text in [format!("{text}:{port}"), format!("[{text}]:{port}"), text] {
+                if let Ok(listen) = read(&text) {
+                    proptest::prop_assert_eq!(read(&listen.to_string()), Ok(listen));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn loopback_is_the_default() {
+        assert_eq!(Listen::default(), read("127.0.0.1:9435").unwrap());
     }
 
     #[test]

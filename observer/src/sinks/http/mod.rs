@@ -18,9 +18,9 @@
 //! ```
 //!
 //! A handler finds who asks in the request's extensions: `axum::Extension<Caller>`. Requests that change something
-//! (any method but GET, HEAD and OPTIONS) reach a handler only if no foreign page or host sent them (see `origin.rs`); every request
-//! has been authenticated if the web configuration asks for it, and its body (64 KiB at most) is there in full.
-//! docs/http.md tells users of it.
+//! (any method but GET, HEAD and OPTIONS) reach a handler only if no foreign page or host sent them (`origin.rs`);
+//! every request has been authenticated if the web configuration asks for it, and its body (64 KiB at most) is there
+//! in full. docs/http.md tells users of it.
 
 mod accept;
 mod answering;
@@ -54,7 +54,7 @@ pub use self::{
     config::ConfigError,
     error::Error,
     events::EventLog,
-    listen::Listen,
+    listen::{DEFAULT_PORT, Listen, ListenError},
     routes::router,
     server::{Bound, Server},
     status::{ConfigState, Count, Notice, Status},
