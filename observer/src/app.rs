@@ -6,6 +6,8 @@ mod doctor;
 mod ending;
 mod explain;
 mod export;
+mod exposed;
+mod judge;
 mod live;
 mod mark;
 mod observation;
@@ -13,6 +15,7 @@ mod output;
 mod replay;
 mod report;
 mod run;
+mod serve;
 mod session;
 mod signals;
 mod wait;
@@ -31,6 +34,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let outcome = match action {
         Action::Live(args) => live::live(args),
         Action::Run(args) => return run::run(args),
+        Action::Serve(args) => serve::serve(args),
         Action::Replay(args) => replay::replay(&args),
         Action::Report(args) => report::report(&args),
         Action::Export(args) => export::export(&args),

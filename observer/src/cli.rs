@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     core::{frame::Target, lines},
-    sinks::{export, report::Format},
+    sinks::{export, http::Listen, report::Format},
 };
 
 /// Exit status of `run` for a failure of observer's own, as `env` and `timeout` have it.
@@ -33,6 +33,8 @@ pub enum Action {
     Live(LiveArgs),
     /// Observe while COMMAND runs (or --for a while, or until Ctrl-C), then print the verdict
     Run(RunArgs),
+    /// Observe without a terminal, for Prometheus and whoever asks over HTTP
+    Serve(ServeArgs),
     /// Show the dashboard over a recording, at any instant of it
     Replay(ReplayArgs),
     /// Judge a recording and print its verdict, or compare it with the run before (--against)
@@ -47,11 +49,11 @@ pub enum Action {
     Mark(MarkArgs),
 }
 
-/// `observer live`.
+/// What is observed, by `live`, `run` and `serve` alike.
 #[derive(Debug, Args)]
-pub struct LiveArgs {
+pub struct ScopeArgs {
     /// What is under test: `:PORT`, `pid:N`, `cgroup:PATH` or `container:ID` (repeatable). Without it,
-    /// whatever carries load
+    /// what COMMAND connects to, or whatever carries load
     #[arg(long, value_name = "TARGET", value_parser = parse_target)]
     pub target: Vec<Target>,
     /// A fault line to leave out (repeatable)
@@ -60,15 +62,54 @@ pub struct LiveArgs {
     /// Keep everything that was seen, for `observer report`, `replay` and SQL
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Keep the latest minutes on disk, to be saved after a surprise; 0s keeps nothing
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
-    pub keep: Duration,
     /// Also arm hooks that cost every system call of the host
     #[arg(long)]
     pub precise: bool,
+}
+
+/// How an observation is exposed over HTTP.
+#[derive(Debug, Args)]
+pub struct ExposeArgs {
+    /// Serve /metrics and the API on this address: `127.0.0.1:9435`, `[::1]:9435`; `:9435` is every address
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Listen>,
+    /// TLS, client certificates and passwords, in the form of Prometheus' exporters
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+}
+
+/// `observer live`.
+#[derive(Debug, Args)]
+pub struct LiveArgs {
+    /// What is observed.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// How it is exposed.
+    #[command(flatten)]
+    pub expose: ExposeArgs,
+    /// Keep the latest minutes on disk, to be saved after a surprise; 0s keeps nothing
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub keep: Duration,
     /// No colours; NO_COLOR in the environment says the same
     #[arg(long)]
     pub monochrome: bool,
+}
+
+/// `observer serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// What is observed.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// How it is exposed; without --listen on 127.0.0.1:9435.
+    #[command(flatten)]
+    pub expose: ExposeArgs,
+    /// Keep the latest minutes on disk, to be saved after a surprise (SIGUSR1); 0s keeps nothing
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub keep: Duration,
+    /// The folder that SIGUSR1 saves them to
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub save_to: PathBuf,
 }
 
 /// `observer replay`.
@@ -84,22 +125,18 @@ pub struct ReplayArgs {
 /// `observer run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What is under test: `:PORT`, `pid:N`, `cgroup:PATH` or `container:ID` (repeatable). Without it,
-    /// what COMMAND connects to
-    #[arg(long, value_name = "TARGET", value_parser = parse_target)]
-    pub target: Vec<Target>,
-    /// A fault line to leave out (repeatable)
-    #[arg(long, value_name = "FAULT_LINE", value_parser = parse_fault_line)]
-    pub ignore: Vec<String>,
+    /// What is observed.
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// How it is exposed.
+    #[command(flatten)]
+    pub expose: ExposeArgs,
     /// Form of the verdict: text, json or markdown
     #[arg(long, default_value = "text", value_parser = parse_verdict_format)]
     pub format: Format,
     /// Where the verdict goes; `-` is stdout [default: stderr with COMMAND, stdout without]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Keep everything that was seen, for `observer report` and SQL
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
     /// Observe this long, without COMMAND
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "command")]
     pub duration: Option<Duration>,
@@ -112,9 +149,6 @@ pub struct RunArgs {
     /// Exit with 3 when COMMAND succeeded but the verdict is this (repeatable)
     #[arg(long, value_name = "OUTCOME", value_enum)]
     pub fail_on: Vec<FailOn>,
-    /// Also arm hooks that cost every system call of the host
-    #[arg(long)]
-    pub precise: bool,
     /// The load test and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

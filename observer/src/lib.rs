@@ -6,6 +6,7 @@ pub mod app;
 pub mod cli;
 pub mod core;
 pub mod kernel;
+pub mod privileges;
 pub mod recording;
 pub mod sinks;
 pub mod sources;

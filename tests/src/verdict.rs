@@ -72,6 +72,9 @@ pub struct Clock {
 pub struct Coverage {
     /// Per signal.
     pub signals: Vec<SignalCoverage>,
+    /// Occurrences that the probes counted.
+    #[serde(default)]
+    pub events_seen: u64,
     /// Occurrences that are known to be missing, by reason.
     #[serde(default)]
     pub events_lost: BTreeMap<String, u64>,

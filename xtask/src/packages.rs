@@ -27,6 +27,10 @@ pub const VIRTUAL_MACHINE: &[Need] = &[
     Need { program: "xz", package: "xz-utils" },
 ];
 
+/// What asks the HTTP server, and makes certificates for it.
+pub const HTTP_CLIENTS: &[Need] =
+    &[Need { program: "curl", package: "curl" }, Need { program: "openssl", package: "openssl" }];
+
 /// What opens the HTML report.
 pub const BROWSER: &[Need] = &[
     Need { program: "chromium", package: "chromium" },

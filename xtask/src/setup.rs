@@ -1,4 +1,5 @@
-//! Installs what is missing, in parts that can fail on their own: building, static binaries, machines, browser.
+//! Installs what is missing, in parts that can fail on their own: building, HTTP clients, static binaries, machines,
+//! browser.
 
 use std::process::ExitCode;
 
@@ -16,7 +17,8 @@ use crate::tree::Tree;
 pub fn run(tree: &Tree) -> Result<ExitCode> {
     stage("set-up: building", || building(tree))?;
     for (title, part) in [
-        ("set-up: static binaries", static_binaries as fn(&Tree) -> Result<()>),
+        ("set-up: HTTP clients", http_clients as fn(&Tree) -> Result<()>),
+        ("set-up: static binaries", static_binaries),
         ("set-up: virtual machines", virtual_machines),
         ("set-up: browser", browser::ensure),
     ] {
@@ -32,6 +34,11 @@ pub fn building(tree: &Tree) -> Result<()> {
     let toolchain = Toolchain::inspect(tree)?;
     toolchain.ensure_components()?;
     bpf_linker::ensure(tree, &toolchain)
+}
+
+/// What the tests of the HTTP server need.
+pub fn http_clients(_: &Tree) -> Result<()> {
+    packages::ensure(packages::HTTP_CLIENTS).context("the HTTP server cannot be asked here")
 }
 
 /// What static binaries need on top of that.

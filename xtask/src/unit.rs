@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use crate::process::{self, Ending};
 use crate::progress::step;
 use crate::results::{Outcome, Tally};
+use crate::setup;
 use crate::toolchain;
 use crate::tree::Tree;
 
@@ -22,6 +23,9 @@ type Parser = fn(&str) -> Option<(String, Outcome)>;
 
 /// Compiles and runs the tests whose name contains the filter, and after them the examples in the documentation.
 pub fn run(tree: &Tree, filter: Option<&str>, tally: &Tally) -> Result<()> {
+    if let Err(error) = setup::http_clients(tree) {
+        step(format!("the tests of the HTTP server will fail: {error:#}"));
+    }
     let nextest = process::read(toolchain::cargo(tree)?.args(["nextest", "--version"])).is_ok();
     if nextest {
         drive(nextest_command(tree, filter)?, nextest_result, filter, tally)?;

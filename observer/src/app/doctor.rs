@@ -1,10 +1,13 @@
-//! `observer doctor`: what this kernel allows, and the headroom before any load.
+//! `observer doctor`: what this kernel and these privileges allow, and the headroom before any load.
+
+mod rights;
 
 use std::fmt::{self, Write as _};
 
 use anyhow::Result;
 use serde::Serialize;
 
+use self::rights::Rights;
 use super::{
     answer,
     clock::{mono_ns, real_ns},
@@ -14,6 +17,7 @@ use crate::{
     cli::{DoctorArgs, DoctorFormat},
     core::frame::{Frame, SignalCoverage, SourceStatus, Tier, UsageSample},
     kernel::{Kernel, Options, load::coverage_without_probes},
+    privileges,
     sources::{Collector, CollectorConfig},
 };
 
@@ -28,6 +32,7 @@ struct Findings {
     kernel: String,
     /// Why no probe can be had, when none can.
     no_probes: Option<String>,
+    privileges: Rights,
     probes: Probes,
     signals: Vec<SignalCoverage>,
     sources: Vec<SourceStatus>,
@@ -62,6 +67,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<()> {
 }
 
 fn examine() -> Findings {
+    let held = rights::held();
     let mut frame = Frame { mono_ns: mono_ns(), real_ns: real_ns(), ..Frame::default() };
     Collector::new(CollectorConfig { own_pid: std::process::id(), can_name_probed_pids: false })
         .tick(&mono_ns, &mut frame);
@@ -69,15 +75,28 @@ fn examine() -> Findings {
         frame.usages.into_iter().filter(|usage| usage.limit.is_some_and(|limit| limit > 0)).collect();
     headroom.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)));
     headroom.truncate(SHOWN);
-    let (no_probes, probes, signals) = match Kernel::load_timed(Options::default(), &mono_ns) {
-        Ok(kernel) => (None, probes(&kernel), kernel.coverage()),
+    let mut kernel = Kernel::load_timed(Options::default(), &mono_ns);
+    let (no_probes, probes, signals) = match &kernel {
+        Ok(kernel) => (None, probes(kernel), kernel.coverage()),
         Err(error) => {
             let why = error.to_string();
             let signals = coverage_without_probes(&why);
             (Some(why), Probes::default(), signals)
         }
     };
-    Findings { kernel: kernel_release(), no_probes, probes, signals, sources: frame.sources, headroom }
+    // Last, since it is done and not only told.
+    let still_reads = || kernel.as_mut().map_or(true, Kernel::is_within_reach);
+    let refused = privileges::after_attaching(false, still_reads).err();
+    let privileges = Rights::find(&held, &rights::held(), refused);
+    Findings {
+        kernel: kernel_release(),
+        no_probes,
+        privileges,
+        probes,
+        signals,
+        sources: frame.sources,
+        headroom,
+    }
 }
 
 fn probes(kernel: &Kernel) -> Probes {
@@ -109,6 +128,7 @@ fn text(findings: &Findings) -> Result<String, fmt::Error> {
             "no probes: {why}\n  run as root, or with CAP_BPF and CAP_PERFMON, for more than counters"
         )?;
     }
+    write!(out, "\n{}", findings.privileges)?;
     probes_text(&mut out, &findings.probes)?;
     writeln!(out, "\nsignals")?;
     for signal in &findings.signals {

@@ -14,7 +14,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     clock::mono_ns,
-    ending, mark,
+    ending,
+    exposed::{self, Exposed},
+    mark,
     observation::{Observation, Subject},
     output::Output,
     say,
@@ -26,6 +28,7 @@ use crate::{
     cli::LiveArgs,
     core::verdict::Verdict,
     kernel::Options,
+    privileges,
     recording::{Recorded, RecordingError, Saved, Saving},
     sinks::report::{Format, render},
     tui::{
@@ -56,6 +59,8 @@ pub(super) fn live(args: LiveArgs) -> Result<()> {
         .name("observation".into())
         .spawn(move || observe(args, &ready, feed, asked, signals))
         .context("cannot start the thread that observes")?;
+    // The observation says where this is refused.
+    let _ = privileges::keep_only(&[]);
     // Whatever cannot be begun is told before the terminal is taken.
     let shown = match is_ready.recv() {
         Ok(()) => show(feeds, move |request| drop(requests.send(request)), options),
@@ -83,7 +88,7 @@ pub(super) fn show(feeds: Receiver<Feed>, requests: impl Fn(Request), options: t
 }
 
 fn title(args: &LiveArgs) -> String {
-    let targets: Vec<String> = args.target.iter().map(ToString::to_string).collect();
+    let targets: Vec<String> = args.scope.target.iter().map(ToString::to_string).collect();
     if targets.is_empty() { "this host".to_owned() } else { targets.join(", ") }
 }
 
@@ -99,11 +104,11 @@ fn observe(
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let subject =
-            Subject { command: Vec::new(), targets: args.target, ignore: args.ignore, plan: Vec::new() };
-        let options = Options { precise: args.precise };
-        let mut observation = Observation::begin(subject, options, args.record.as_deref())?;
-        let wait = Wait::new(&observation)?;
+        let options = Options { precise: args.scope.precise };
+        let record = args.scope.record.clone();
+        let mut observation = Observation::begin(Subject::in_scope(args.scope), options, record.as_deref())?;
+        let (wait, senders) = Wait::new(&observation)?;
+        observation.expose(Exposed::open(&args.expose, None, observation.engine().header(), senders)?);
         if !args.keep.is_zero() {
             // Where it cannot be kept, the dashboard says so as long as it runs.
             let _ = observation.keep(args.keep);
@@ -111,6 +116,7 @@ fn observe(
         let notices = [
             observation.blind().map(|why| format!("no probes ({why}); on the kernel's own counters only")),
             observation.nameless().map(str::to_owned),
+            observation.give_up_privileges().err().map(|refused| refused.to_string()),
         ];
         let notices: Vec<String> = notices.into_iter().flatten().collect();
         let _ = ready.send(());
@@ -151,6 +157,10 @@ impl Watch {
                     }
                 }
                 woken = wait.next() => {
+                    if let Woken::FrameWanted(wanted) = woken {
+                        exposed::answer(wanted, self.session.engine());
+                        continue;
+                    }
                     let failed = matches!(woken, Woken::Failure);
                     let mark = woken.into_mark(mono_ns());
                     let seen = self.session.tick(mark.into_iter().collect());
@@ -176,7 +186,7 @@ impl Watch {
                 Ok(name) => self.session.tick(Woken::Mark(name).into_mark(mono_ns()).into_iter().collect()),
                 Err(why) => Some(Feed::Notice(why)),
             },
-            Request::BeginEpisode => Some(self.session.begin(Vec::new())),
+            Request::BeginEpisode => Some(self.session.begin_episode()),
             Request::EndEpisode => self.session.end_episode(),
             Request::Save(name) => self.save(Path::new(&name)),
             // A recording's, which this is not; and the end, which is dealt with above.

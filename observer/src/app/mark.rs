@@ -16,7 +16,7 @@ use nix::unistd::Uid;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixListener,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::UnboundedSender,
 };
 
 use super::command;
@@ -29,13 +29,12 @@ const NAME_MAX: usize = 64;
 
 /// Where running observers wait for marks.
 pub(super) struct Socket {
-    marks: UnboundedReceiver<String>,
     path: PathBuf,
 }
 
 impl Socket {
     /// Opens one for this process. A task of its own serves it, so that a tick never cuts a client off.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(marks: UnboundedSender<String>) -> io::Result<Self> {
         let folder = own_folder();
         make_private(&folder)?;
         let path = folder.join(format!("{}.sock", std::process::id()));
@@ -45,22 +44,13 @@ impl Socket {
         if let Some(caller) = command::sudo_caller() {
             nix::unistd::chown(&path, Some(caller.uid()), None)?;
         }
-        let (sender, marks) = unbounded_channel();
-        tokio::spawn(serve(listener, sender));
-        Ok(Self { marks, path })
+        tokio::spawn(serve(listener, marks));
+        Ok(Self { path })
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Waits for the next mark.
-    pub(super) async fn next(&mut self) -> String {
-        match self.marks.recv().await {
-            Some(name) => name,
-            None => std::future::pending().await,
-        }
     }
 }
 

@@ -16,8 +16,12 @@ use nix::{
 
 use observer_common::{Event, Signal, SubjectKind, key_flags};
 
-use super::clock::{mono_ns, real_ns};
+use super::{
+    clock::{mono_ns, real_ns},
+    exposed::Exposed,
+};
 use crate::{
+    cli::ScopeArgs,
     core::{
         engine::Engine,
         event::{Event as Happening, Judged},
@@ -25,6 +29,7 @@ use crate::{
         verdict::{OwnCost, Verdict},
     },
     kernel::{Kernel, Options, drain::Drain, load::coverage_without_probes},
+    privileges,
     recording::{Recorded, RecorderThread, RecordingError, Ring, RingOptions, Saving, Writer},
     sources::{Collector, CollectorConfig, Statuses},
     tui::feed::Kept,
@@ -52,12 +57,22 @@ pub(super) struct Observation {
     engine: Engine,
     recorder: Option<RecorderThread>,
     ring: Option<Ring>,
+    exposed: Option<Exposed>,
     /// Why there is no ring where one was to be.
     ringless: Option<String>,
     /// How long it took to hand over the latest frame to the recorder.
     recording_ns: u64,
     pids_are_the_kernels: bool,
+    /// Whether there is a command, which signals have to reach.
+    command: bool,
     seq: u64,
+}
+
+impl Subject {
+    /// What is observed without a command.
+    pub(super) fn in_scope(scope: ScopeArgs) -> Self {
+        Self { command: Vec::new(), targets: scope.target, ignore: scope.ignore, plan: Vec::new() }
+    }
 }
 
 impl Observation {
@@ -65,6 +80,7 @@ impl Observation {
     /// probes, the counters still tell.
     pub(super) fn begin(subject: Subject, options: Options, record: Option<&Path>) -> Result<Self> {
         let probes = Probes::load(options);
+        let command = !subject.command.is_empty();
         let header = header(subject, &probes);
         let recorder = record
             .map(|path| Writer::create(path, &header).and_then(RecorderThread::spawn))
@@ -81,9 +97,11 @@ impl Observation {
             engine: Engine::new(header),
             recorder,
             ring: None,
+            exposed: None,
             ringless: None,
             recording_ns: 0,
             pids_are_the_kernels,
+            command,
             seq: 0,
         })
     }
@@ -93,6 +111,16 @@ impl Observation {
         let ring = Ring::create(self.engine.header(), RingOptions::keeping(keep));
         self.ring = Some(ring.inspect_err(|error| self.ringless = Some(error.to_string()))?);
         Ok(())
+    }
+
+    /// Exposes what is seen from now on.
+    pub(super) fn expose(&mut self, exposed: Option<Exposed>) {
+        self.exposed = exposed;
+    }
+
+    /// Where it is exposed, if it is.
+    pub(super) fn exposed(&self) -> Option<&Exposed> {
+        self.exposed.as_ref()
     }
 
     /// How much is kept, and what is wrong with that; `None` where nothing was to be.
@@ -117,6 +145,21 @@ impl Observation {
             Probes::Loaded { .. } => None,
             Probes::None { why } => Some(why),
         }
+    }
+
+    /// Gives up every right that is no longer needed: call it when the command, if there is one, has been started,
+    /// and last of all that takes rights. Threads that the calling one started before keep theirs, unless they
+    /// give them up themselves. An error means that the rights are still there, and that all goes on.
+    pub(super) fn give_up_privileges(&mut self) -> Result<(), privileges::Refused> {
+        if self.seq == 0 {
+            // What is opened once is opened at the first look.
+            self.tick(Vec::new());
+        }
+        let Self { probes, command, .. } = self;
+        privileges::after_attaching(*command, || match probes {
+            Probes::Loaded { kernel, .. } => kernel.is_within_reach(),
+            Probes::None { .. } => true,
+        })
     }
 
     /// The descriptor that becomes readable at the first failure of a subject.
@@ -190,6 +233,9 @@ impl Observation {
         self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);
         let happened = Happening::of(&frame, &update, &self.engine);
+        if let Some(exposed) = &self.exposed {
+            exposed.looked(&frame, &update, &happened, &self.engine);
+        }
         if let Some(ring) = &mut self.ring {
             ring.frame(frame.clone());
         }
@@ -218,6 +264,9 @@ impl Observation {
         let verdict = self.engine.verdict(own_cost());
         drop(self.probes);
         let recorded = self.recorder.map(|recorder| recorder.finish(Some(verdict.clone())));
+        if let Some(exposed) = self.exposed {
+            exposed.close();
+        }
         (verdict, recorded)
     }
 }

@@ -16,6 +16,8 @@ use tokio::{
 use super::{
     clock::mono_ns,
     command,
+    exposed::{self, Exposed},
+    judge::Judge,
     observation::{Observation, Subject},
     output::Output,
     say,
@@ -25,7 +27,9 @@ use super::{
 use crate::{
     cli::{FailOn, OWN_FAILURE, RunArgs},
     core::{
+        event::Event,
         frame::Mark,
+        snapshot::Snapshot,
         verdict::{Outcome, Verdict},
     },
     kernel::Options,
@@ -42,7 +46,7 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(Run::begin(args)?.finish()));
+        .and_then(|runtime| runtime.block_on(async { Run::begin(args)?.finish().await }));
     match outcome {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -57,6 +61,8 @@ struct Run {
     args: RunArgs,
     output: Output,
     observation: Observation,
+    wait: Wait,
+    judge: Judge,
     signals: UnboundedReceiver<Received>,
 }
 
@@ -79,64 +85,69 @@ impl Run {
         let plan = args.plan.iter().flat_map(|plan| &plan.0);
         let subject = Subject {
             command: args.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-            targets: std::mem::take(&mut args.target),
-            ignore: std::mem::take(&mut args.ignore),
+            targets: std::mem::take(&mut args.scope.target),
+            ignore: std::mem::take(&mut args.scope.ignore),
             plan: plan.map(|(name, length)| (name.clone(), length.as_nanos() as u64)).collect(),
         };
-        let options = Options { precise: args.precise };
-        let observation = Observation::begin(subject, options, args.record.as_deref())?;
+        let options = Options { precise: args.scope.precise };
+        let mut observation = Observation::begin(subject, options, args.scope.record.as_deref())?;
+        let (wait, senders) = Wait::new(&observation)?;
+        observation.expose(Exposed::open(&args.expose, None, observation.engine().header(), senders)?);
         if let Some(why) = observation.blind() {
             say(format_args!("no probes ({why}); counting on the kernel's own counters only"));
         }
         if let Some(why) = observation.nameless() {
             say(format_args!("{why}"));
         }
-        Ok(Self { args, output, observation, signals })
+        let judge = Judge::new(observation.engine());
+        Ok(Self { args, output, observation, wait, judge, signals })
     }
 
     async fn finish(mut self) -> Result<u8> {
-        let mut wait = Wait::new(&self.observation)?;
-        if let Ended::Interrupted(signal) = self.watch(&mut wait, Some(PRE_ROLL), None).await? {
+        if self.args.command.is_empty() {
+            self.give_up_privileges();
+        }
+        if let Ended::Interrupted(signal) = self.watch(Some(PRE_ROLL), None).await? {
             say(format_args!("ended by {signal} before the test began"));
             return Ok(128 + signal as u8);
         }
         if self.args.command.is_empty() {
-            self.observe_the_host(&mut wait).await?;
+            self.observe_the_host().await?;
             return self.conclude(0);
         }
-        let mut child = match self.start_command(&mut wait) {
+        let mut child = match self.start_command() {
             Ok(child) => child,
             Err(not_started) => {
                 say(format_args!("{}", not_started.message));
                 return Ok(not_started.status);
             }
         };
-        let status = self.watch_command(&mut wait, &mut child).await?;
-        self.watch(&mut wait, Some(self.args.settle), None).await?;
+        let status = self.watch_command(&mut child).await?;
+        self.watch(Some(self.args.settle), None).await?;
         self.conclude(status)
     }
 
-    async fn observe_the_host(&mut self, wait: &mut Wait) -> Result<()> {
+    async fn observe_the_host(&mut self) -> Result<()> {
         // The last look before the run, so that what follows is the run's.
         self.observation.tick(Vec::new());
         let at_ns = mono_ns();
-        self.tick(wait, vec![Mark::CommandStarted { at_ns, pid: None }]);
-        wait.plan_from(at_ns, self.args.plan.as_ref());
-        self.watch(wait, self.args.duration, None).await?;
+        self.tick(vec![Mark::CommandStarted { at_ns, pid: None }]);
+        self.wait.plan_from(at_ns, self.args.plan.as_ref());
+        self.watch(self.args.duration, None).await?;
         self.observation.tick(vec![Mark::CommandEnded { at_ns: mono_ns(), exit_status: None }]);
         Ok(())
     }
 
     /// While it is started, observer itself counts as the generator, so that the child does from its
     /// first instruction on.
-    fn start_command(&mut self, wait: &mut Wait) -> Result<Child, command::NotStarted> {
+    fn start_command(&mut self) -> Result<Child, command::NotStarted> {
         let own = std::process::id();
         // Without it the generator is known by polling; the run goes on.
         let _ = self.observation.watch_tree(own);
         // The last look before the load, so that what follows is the run's.
         self.observation.tick(Vec::new());
         let at_ns = mono_ns();
-        let child = command::start(&self.args.command, wait.marks_path());
+        let child = command::start(&self.args.command, self.wait.marks_path());
         let _ = self.observation.unwatch(own);
         let child = child?;
         let pid = child.id();
@@ -144,14 +155,22 @@ impl Run {
             let _ = self.observation.watch_tree(pid);
             self.observation.set_command(pid);
         }
-        self.tick(wait, vec![Mark::CommandStarted { at_ns, pid }]);
-        wait.plan_from(at_ns, self.args.plan.as_ref());
+        self.tick(vec![Mark::CommandStarted { at_ns, pid }]);
+        self.wait.plan_from(at_ns, self.args.plan.as_ref());
+        // Not before: its rights are the caller's.
+        self.give_up_privileges();
         Ok(child)
     }
 
-    async fn watch_command(&mut self, wait: &mut Wait, child: &mut Child) -> Result<u8> {
+    fn give_up_privileges(&mut self) {
+        if let Err(refused) = self.observation.give_up_privileges() {
+            say(format_args!("{refused}"));
+        }
+    }
+
+    async fn watch_command(&mut self, child: &mut Child) -> Result<u8> {
         loop {
-            match self.watch(wait, None, Some(child)).await? {
+            match self.watch(None, Some(child)).await? {
                 Ended::Command(status) => {
                     let mark = Mark::CommandEnded { at_ns: mono_ns(), exit_status: Some(status.into()) };
                     self.observation.tick(vec![mark]);
@@ -164,12 +183,7 @@ impl Run {
     }
 
     /// Ticks until the time is over, the command has ended, or a signal comes.
-    async fn watch(
-        &mut self,
-        wait: &mut Wait,
-        length: Option<Duration>,
-        child: Option<&mut Child>,
-    ) -> Result<Ended> {
+    async fn watch(&mut self, length: Option<Duration>, child: Option<&mut Child>) -> Result<Ended> {
         let until = length.map(|length| Instant::now() + length);
         let pid = child.as_ref().and_then(|child| child.id());
         let mut child = child;
@@ -198,20 +212,33 @@ impl Run {
                     }
                 }
                 () = time => return Ok(Ended::Time),
-                woken = wait.next() => {
-                    let failed = matches!(woken, Woken::Failure);
-                    self.tick(wait, woken.into_mark(mono_ns()).into_iter().collect());
-                    if failed {
-                        Wait::after_failure().await;
-                    }
-                }
+                woken = self.wait.next() => self.wake(woken).await,
             }
         }
     }
 
-    fn tick(&mut self, wait: &mut Wait, mut marks: Vec<Mark>) {
-        marks.extend(wait.due(mono_ns()));
-        self.observation.tick(marks);
+    async fn wake(&mut self, woken: Woken) {
+        let woken = match woken {
+            Woken::FrameWanted(wanted) => return exposed::answer(wanted, self.observation.engine()),
+            woken => woken,
+        };
+        let failed = matches!(woken, Woken::Failure);
+        self.tick(woken.into_mark(mono_ns()).into_iter().collect());
+        if failed {
+            Wait::after_failure().await;
+        }
+    }
+
+    fn tick(&mut self, mut marks: Vec<Mark>) {
+        let now_ns = mono_ns();
+        marks.extend(self.wait.due(now_ns));
+        let hit = self.observation.tick(marks).iter().any(Event::is_onset);
+        let engine = self.observation.engine();
+        if let Some(exposed) = self.observation.exposed()
+            && self.judge.is_time(now_ns, hit, engine)
+        {
+            exposed.show(engine, Snapshot::of(engine), self.judge.verdict(), engine.is_under_load());
+        }
     }
 
     fn conclude(mut self, status: u8) -> Result<u8> {

@@ -5,10 +5,12 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::{
     clock::mono_ns,
+    judge::Judge,
     observation::{Observation, own_cost},
 };
 use crate::{
     core::{
+        engine::Engine,
         episode::{Boundary, Episodes},
         event::Event,
         frame::Mark,
@@ -20,10 +22,8 @@ use crate::{
     tui::feed::{Anew, Feed, Scene},
 };
 
-/// How often a scene is made, when nothing happens that has to be seen at once.
-const SCENE_NS: u64 = 240_000_000;
-/// How often the verdict is made anew, when nothing was hit.
-const VERDICT_NS: u64 = 960_000_000;
+/// What the load of a look is the mean of.
+const LOAD_NS: u64 = 1_000_000_000;
 /// What is watched before the first episode.
 const PRE_ROLL_NS: u64 = 2_000_000_000;
 /// As many events are kept for who comes later.
@@ -36,15 +36,13 @@ pub(super) struct Session {
     observation: Observation,
     episodes: Episodes,
     over: Vec<Arc<Verdict>>,
-    verdict: Arc<Verdict>,
+    judge: Judge,
     history: Arc<History>,
     log: VecDeque<Event>,
     /// Events that are in the log no more.
     forgotten: u64,
     fresh: Vec<Event>,
     began_ns: u64,
-    verdict_ns: u64,
-    scene_ns: u64,
     started: bool,
     /// Whether the latest of those that are over is the engine's still.
     closed: bool,
@@ -53,19 +51,17 @@ pub(super) struct Session {
 impl Session {
     /// A session that begins now, with the pre-roll.
     pub(super) fn new(observation: Observation) -> Self {
-        let verdict = Arc::new(observation.engine().verdict(None));
+        let judge = Judge::new(observation.engine());
         Self {
             observation,
             episodes: Episodes::default(),
             over: Vec::new(),
-            verdict,
+            judge,
             history: Arc::default(),
             log: VecDeque::new(),
             forgotten: 0,
             fresh: Vec::new(),
             began_ns: mono_ns(),
-            verdict_ns: 0,
-            scene_ns: 0,
             started: false,
             closed: false,
         }
@@ -75,41 +71,43 @@ impl Session {
     pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Option<Feed> {
         let now_ns = mono_ns();
         if !self.started && now_ns.saturating_sub(self.began_ns) >= PRE_ROLL_NS {
-            return Some(self.begin(marks));
+            return Some(self.begin(now_ns, marks));
         }
         // Who names a phase begins a test, when none is under way.
         if self.started && !self.episodes.is_under_way() && marks.iter().any(is_phase) {
-            return Some(self.begin(marks));
+            return Some(self.begin(now_ns, marks));
         }
         let hit = self.look(marks);
-        if !hit && now_ns.saturating_sub(self.scene_ns) < SCENE_NS {
+        if !self.judge.is_time(now_ns, hit, self.observation.engine()) {
             return None;
         }
-        if hit || now_ns.saturating_sub(self.verdict_ns) >= VERDICT_NS {
-            self.judge(now_ns);
-        }
-        let scene = self.scene(now_ns);
+        let scene = self.scene();
         match self.started.then(|| self.episodes.observe(now_ns, &scene.snapshot.load)).flatten() {
             None => Some(Feed::Scene(Box::new(scene))),
-            Some(Boundary::Begins) => Some(self.begin(Vec::new())),
+            // The load is the last second's: it began no earlier.
+            Some(Boundary::Begins) => Some(self.begin(now_ns.saturating_sub(LOAD_NS), Vec::new())),
             Some(Boundary::Ended { at_ns }) => Some(self.close(at_ns)),
         }
     }
 
-    /// An episode begins.
-    pub(super) fn begin(&mut self, mut marks: Vec<Mark>) -> Feed {
+    /// An episode begins because someone says so.
+    pub(super) fn begin_episode(&mut self) -> Feed {
+        self.begin(mono_ns(), Vec::new())
+    }
+
+    /// An episode began at this instant.
+    fn begin(&mut self, at_ns: u64, mut marks: Vec<Mark>) -> Feed {
         // The last look before it, so that what follows is the episode's.
         self.look(Vec::new());
         self.remember();
         self.closed = false;
-        let at_ns = mono_ns();
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
         self.started = true;
         self.episodes.begin();
         self.history = Arc::default();
         self.look(marks);
-        self.judge(at_ns);
-        self.anew(at_ns)
+        self.judge.judge(self.observation.engine());
+        self.anew()
     }
 
     /// The episode ends, when one is under way.
@@ -122,11 +120,10 @@ impl Session {
 
     fn close(&mut self, at_ns: u64) -> Feed {
         self.look(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
-        let now_ns = mono_ns();
-        self.judge(now_ns);
+        self.judge.judge(self.observation.engine());
         self.remember();
         self.closed = true;
-        self.anew(now_ns)
+        self.anew()
     }
 
     /// Keeps the verdict on the episode that is over, or about to be. What came after the end of one that was
@@ -143,6 +140,11 @@ impl Session {
         if self.over.len() > REMEMBERED {
             self.over.remove(0);
         }
+    }
+
+    /// The engine that judges it.
+    pub(super) fn engine(&self) -> &Engine {
+        self.observation.engine()
     }
 
     /// Saves what was kept of the latest minutes; `None` where nothing is kept.
@@ -167,18 +169,16 @@ impl Session {
         hit
     }
 
-    fn judge(&mut self, now_ns: u64) {
-        self.verdict = Arc::new(self.observation.engine().verdict(own_cost()));
-        self.verdict_ns = now_ns;
-    }
-
-    fn scene(&mut self, now_ns: u64) -> Scene {
-        self.scene_ns = now_ns;
+    fn scene(&mut self) -> Scene {
         let snapshot = Snapshot::of(self.observation.engine());
         Arc::make_mut(&mut self.history).enter(&snapshot);
+        if let Some(exposed) = self.observation.exposed() {
+            let (engine, in_episode) = (self.observation.engine(), self.episodes.is_under_way());
+            exposed.show(engine, snapshot.clone(), self.judge.verdict(), in_episode);
+        }
         Scene {
             snapshot,
-            verdict: Arc::clone(&self.verdict),
+            verdict: self.judge.verdict(),
             history: Arc::clone(&self.history),
             events: std::mem::take(&mut self.fresh),
             events_forgotten: 0,
@@ -187,8 +187,8 @@ impl Session {
         }
     }
 
-    fn anew(&mut self, now_ns: u64) -> Feed {
-        let mut scene = self.scene(now_ns);
+    fn anew(&mut self) -> Feed {
+        let mut scene = self.scene();
         scene.events = self.log.iter().cloned().collect();
         scene.events_forgotten = self.forgotten;
         Feed::Anew(Box::new(Anew {

@@ -9,6 +9,8 @@ use signal_hook::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use crate::privileges;
+
 /// A signal, and whether it was meant for observer alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
@@ -39,6 +41,9 @@ pub(super) fn catch() -> Result<UnboundedReceiver<Received>> {
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
+            // It was started before anything is given up, and needs nothing. Where giving up is refused, the
+            // observation says so.
+            let _ = privileges::keep_only(&[]);
             for origin in signals.forever() {
                 let Ok(signal) = Signal::try_from(origin.signal) else { continue };
                 let to_us_alone = matches!(origin.cause, Cause::Sent(_));

@@ -5,6 +5,7 @@ use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Interval, MissedTickBehavior, interval},
 };
 
@@ -12,6 +13,7 @@ use super::{mark::Socket, observation::Observation, say};
 use crate::{
     cli::Plan,
     core::frame::{Mark, PhaseSource},
+    sinks::http::FrameWanted,
 };
 
 /// How often everything is read.
@@ -23,9 +25,19 @@ const WAKE_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Wait {
     ticks: Interval,
     failures: Option<AsyncFd<OwnedFd>>,
-    marks: Option<Socket>,
+    socket: Option<Socket>,
+    marks: UnboundedReceiver<String>,
+    frames: UnboundedReceiver<FrameWanted>,
     /// Boundaries of `--plan` that are still to come.
     plan: Vec<(u64, String)>,
+}
+
+/// Where others put what is waited for.
+pub(super) struct Senders {
+    /// Names of phases that begin.
+    pub(super) marks: UnboundedSender<String>,
+    /// Requests for all that is known.
+    pub(super) frames: UnboundedSender<FrameWanted>,
 }
 
 /// Why it is time to look.
@@ -36,11 +48,13 @@ pub(super) enum Woken {
     Failure,
     /// The user says that a phase of this name begins.
     Mark(String),
+    /// Somebody wants to know all that is known now.
+    FrameWanted(FrameWanted),
 }
 
 impl Wait {
-    /// Waits for what wakes this observation, and for `observer mark`.
-    pub(super) fn new(observation: &Observation) -> Result<Self> {
+    /// Waits for what wakes this observation, for `observer mark`, and for what comes over the senders.
+    pub(super) fn new(observation: &Observation) -> Result<(Self, Senders)> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let failures = observation
@@ -48,15 +62,18 @@ impl Wait {
             .transpose()
             .and_then(|fd| fd.map(readable).transpose())
             .context("cannot wait for the probes")?;
-        let marks = Socket::open()
+        let (to_marks, marks) = unbounded_channel();
+        let (to_frames, frames) = unbounded_channel();
+        let socket = Socket::open(to_marks.clone())
             .inspect_err(|error| say(format_args!("`observer mark` will not reach this run: {error}")))
             .ok();
-        Ok(Self { ticks, failures, marks, plan: Vec::new() })
+        let senders = Senders { marks: to_marks, frames: to_frames };
+        Ok((Self { ticks, failures, socket, marks, frames, plan: Vec::new() }, senders))
     }
 
     /// Where marks are waited for.
     pub(super) fn marks_path(&self) -> Option<&Path> {
-        self.marks.as_ref().map(Socket::path)
+        self.socket.as_ref().map(Socket::path)
     }
 
     /// The phases of a plan begin from now on.
@@ -70,10 +87,11 @@ impl Wait {
 
     /// Waits until it is time to look.
     pub(super) async fn next(&mut self) -> Woken {
-        let Self { ticks, failures, marks, .. } = self;
+        let Self { ticks, failures, marks, frames, .. } = self;
         tokio::select! {
             biased;
-            name = next_mark(marks.as_mut()) => Woken::Mark(name),
+            Some(name) = marks.recv() => Woken::Mark(name),
+            Some(wanted) = frames.recv() => Woken::FrameWanted(wanted),
             _ = ticks.tick() => Woken::Tick,
             () = failure(failures.as_ref()) => Woken::Failure,
         }
@@ -99,15 +117,8 @@ impl Woken {
     pub(super) fn into_mark(self, at_ns: u64) -> Option<Mark> {
         match self {
             Self::Mark(name) => Some(Mark::Phase { at_ns, name, source: PhaseSource::Mark }),
-            Self::Tick | Self::Failure => None,
+            Self::Tick | Self::Failure | Self::FrameWanted(_) => None,
         }
-    }
-}
-
-async fn next_mark(socket: Option<&mut Socket>) -> String {
-    match socket {
-        Some(socket) => socket.next().await,
-        None => std::future::pending().await,
     }
 }
 

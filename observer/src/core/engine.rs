@@ -10,20 +10,24 @@ use observer_common::Signal;
 
 use self::{exposure::Exposures, tick::Occurrence};
 use super::{
-    assemble,
+    assemble::{self, headroom},
     audit::Audit,
     detect::{Cusum, Spells, Tick},
-    frame::{Frame, Mark, PhaseSource, RunHeader, SignalCoverage, Tier},
+    frame::{Frame, Mark, PhaseSource, Resource, RunHeader, SignalCoverage, Tier},
     inference::{Inference, Missing},
     ledger::{Bracket, Increment, Ledger},
     lines::{self, Failure, LINES},
     load::LoadHistory,
+    scope::Scope,
     subject::Subject,
-    verdict::{OwnCost, Verdict},
+    verdict::{Headroom, HitSubject, OwnCost, Verdict},
 };
 
 /// A tick that begins this long after the one before is late.
 const LATE_NS: u64 = 200_000_000;
+
+/// What is long ago is made coarser every so many ticks, when it is too much.
+const THIN_TICKS: u64 = 100;
 
 /// How much of the load before an episode says what was usual.
 const BEFORE_NS: u64 = 2_000_000_000;
@@ -38,6 +42,10 @@ pub struct Update {
     pub onsets: Vec<(&'static str, Subject, Bracket)>,
     /// Sources that could be read before, and cannot be any more.
     pub newly_failing: Vec<String>,
+    /// What was counted since the step before, each once: where a probe counts, not by the kernel's counter too.
+    pub counted: Vec<Increment>,
+    /// Whether it came late: more than twice a tick after the one before.
+    pub late: bool,
 }
 
 /// A fault line under watch at one subject.
@@ -142,21 +150,29 @@ impl Engine {
     /// Takes in one frame.
     pub fn step(&mut self, frame: &Frame) -> Update {
         let is_first = self.times.first_ns.is_none();
-        self.clock(frame);
-        frame.marks.iter().for_each(|mark| self.begin(mark));
-        let mut update = Update { newly_failing: self.newly_failing(frame), ..Update::default() };
+        let mut update = Update { late: self.clock(frame), ..Update::default() };
+        frame.marks.iter().for_each(|mark| self.begin(mark, &mut update));
+        update.newly_failing = self.newly_failing(frame);
         let increments = self.ledger.enter(frame);
         self.audit.enter(frame, &increments);
         if is_first {
             self.load.take_over(frame, &self.ledger);
         }
         self.load.enter(frame, &increments);
+        if frame.seq.is_multiple_of(THIN_TICKS) {
+            let onsets: Vec<_> = self.watches.values().filter_map(|watch| watch.onset).collect();
+            self.load.thin(&onsets);
+        }
         self.note_strain(&increments);
-        let implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
-        let implied = self.in_time(implied);
+        let mut implied = self.inference.infer(&self.ledger, &increments, frame.mono_ns);
+        implied.retain(|increment| self.is_in_time(increment));
         implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
-        self.detect(frame.mono_ns, &self.in_time(increments), &implied, &mut update);
+        let (in_time, after): (Vec<_>, _) = increments.into_iter().partition(|it| self.is_in_time(it));
+        self.detect(frame.mono_ns, &in_time, &implied, &mut update);
         frame.marks.iter().for_each(|mark| self.end(mark));
+        update.counted = in_time;
+        update.counted.extend(after);
+        update.counted.retain(|increment| !self.ledger.is_counted_twice(increment));
         update
     }
 
@@ -177,13 +193,11 @@ impl Engine {
         }
     }
 
-    /// What may have happened before the load ended, and what counts even after it: what happens then is
-    /// the teardown of the test, not the test, unless it kills.
-    fn in_time(&self, mut increments: Vec<Increment>) -> Vec<Increment> {
-        let in_load =
-            |increment: &Increment| self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns);
-        increments.retain(|increment| in_load(increment) || lines::outlasts_load(increment.signal));
-        increments
+    /// Whether it may have happened before the load ended, or counts even after it: what happens then is the
+    /// teardown of the test, not the test, unless it kills.
+    fn is_in_time(&self, increment: &Increment) -> bool {
+        let in_load = self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns);
+        in_load || lines::outlasts_load(increment.signal)
     }
 
     /// Whether a line is still watched. What happened in the load may be read, or follow from what is read,
@@ -203,12 +217,29 @@ impl Engine {
         self.times.start_ns.is_some()
     }
 
+    /// Whether a run or an episode is under way: it has begun, and its load has not ended.
+    pub fn is_under_load(&self) -> bool {
+        self.is_started() && self.times.end_ns.is_none()
+    }
+
     /// The verdict on everything seen so far.
     pub fn verdict(&self, cost: Option<OwnCost>) -> Verdict {
         assemble::verdict(self, cost)
     }
 
-    fn clock(&mut self, frame: &Frame) {
+    /// Where a subject is, in the contract's form: with names instead of the kernel's numbers.
+    pub fn describe(&self, subject: &Subject) -> HitSubject {
+        assemble::case::describe(self, subject)
+    }
+
+    /// The subjects in scope that are closest to their limit of a resource now, a few of each.
+    pub fn closest(&self) -> Vec<Headroom> {
+        let scope = Scope::of(&self.ledger, &self.header);
+        Resource::ALL.iter().flat_map(|resource| headroom::now(self, &scope, *resource)).collect()
+    }
+
+    /// Returns whether it comes late.
+    fn clock(&mut self, frame: &Frame) -> bool {
         let times = &mut self.times;
         let passed_ns = times.first_ns.map_or(0, |_| frame.mono_ns.saturating_sub(times.last_ns));
         self.tick_seconds = passed_ns as f64 / 1e9;
@@ -216,11 +247,14 @@ impl Engine {
         times.first_ns.get_or_insert(frame.mono_ns);
         times.last_ns = frame.mono_ns;
         times.real_offset_ns = i128::from(frame.real_ns) - i128::from(frame.mono_ns);
+        passed_ns > LATE_NS
     }
 
-    fn begin(&mut self, mark: &Mark) {
+    fn begin(&mut self, mark: &Mark, update: &mut Update) {
         match mark {
-            Mark::CommandStarted { at_ns, .. } if self.times.start_ns.is_some() => self.begin_anew(*at_ns),
+            Mark::CommandStarted { at_ns, .. } if self.times.start_ns.is_some() => {
+                self.begin_anew(*at_ns, update);
+            }
             Mark::CommandStarted { at_ns, .. } => {
                 self.times.start_ns = Some(*at_ns);
                 self.ledger.start();
@@ -232,12 +266,15 @@ impl Engine {
         }
     }
 
-    /// Another episode: judged by itself, with what is known of the host by now.
-    fn begin_anew(&mut self, at_ns: u64) {
-        self.ledger.start_anew();
+    /// Another episode: judged by itself, with what is known of the host by now. It is seen to have begun after
+    /// it has: what happened in between is part of it.
+    fn begin_anew(&mut self, at_ns: u64, update: &mut Update) {
+        // What had happened before the end is the last one's.
+        let at_ns = self.times.end_ns.map_or(at_ns, |end_ns| at_ns.max(end_ns));
+        let increments = self.ledger.start_anew(at_ns);
         self.audit.start_anew();
         self.load.forget_before(at_ns.saturating_sub(BEFORE_NS));
-        self.inference.start_anew();
+        let implied = self.inference.start_anew(at_ns);
         self.watches.clear();
         self.phase_marks.clear();
         self.strained.clear();
@@ -247,6 +284,12 @@ impl Engine {
         let Times { last_ns, real_offset_ns, .. } = self.times;
         self.times =
             Times { first_ns: Some(at_ns), last_ns, real_offset_ns, start_ns: Some(at_ns), end_ns: None };
+        let tick_seconds =
+            std::mem::replace(&mut self.tick_seconds, last_ns.saturating_sub(at_ns) as f64 / 1e9);
+        self.note_strain(&increments);
+        implied.iter().for_each(|increment| self.ledger.enter_inferred(increment));
+        self.detect(last_ns, &increments, &implied, update);
+        self.tick_seconds = tick_seconds;
     }
 
     fn end(&mut self, mark: &Mark) {

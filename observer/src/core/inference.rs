@@ -19,6 +19,8 @@ use super::{
 const MATCH_NS: u64 = 500_000_000;
 /// A process that serves nobody must stand at its limit this long to be taken for refused.
 const STANDSTILL_NS: u64 = 300_000_000;
+/// As much is remembered of what was implied.
+const LATELY: usize = 256;
 
 /// Which signals have to be inferred because no probe counts them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +46,8 @@ pub struct Inference {
     /// Per process: since when it stands at its limit, and whether that was reported.
     at_limit: BTreeMap<u32, AtLimit>,
     file_table_reported: bool,
+    /// What was implied lately.
+    lately: VecDeque<Increment>,
 }
 
 #[derive(Debug)]
@@ -60,11 +64,13 @@ impl Inference {
         Self { missing, ..Self::default() }
     }
 
-    /// Another run begins. Who stood at a limit before, and was reported, is not reported again before leaving it.
-    pub fn start_anew(&mut self) {
-        self.kinds.clear();
-        self.drops.clear();
+    /// Another run began at an instant; returns what was implied since. Who stood at a limit before, and was
+    /// reported, is not reported again before leaving it.
+    pub fn start_anew(&mut self, at_ns: u64) -> Vec<Increment> {
+        let since = |increment: &Increment| increment.first.lo_ns >= at_ns;
+        self.kinds.values_mut().chain(self.drops.values_mut()).for_each(|waiting| waiting.retain(since));
         self.at_limit.values_mut().for_each(|at_limit| at_limit.waiting_since_ns = None);
+        std::mem::take(&mut self.lately).into_iter().filter(since).collect()
     }
 
     /// What the increments of this tick, and the usages now in the ledger, imply.
@@ -79,6 +85,8 @@ impl Inference {
         if self.missing.file_table {
             self.file_table(ledger, &mut implied);
         }
+        self.lately.extend(implied.iter().cloned());
+        self.lately.drain(..self.lately.len().saturating_sub(LATELY));
         implied
     }
 

@@ -20,6 +20,8 @@ use super::{
 
 /// How much history a usage keeps.
 const RECENT: usize = 64;
+/// An episode is seen to have begun at most this late.
+const LATELY_NS: u64 = 2_000_000_000;
 
 /// The account. All maps are ordered, so that the same frames give the same bytes.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +70,8 @@ pub struct Ledger {
     started: bool,
     /// When the load ended.
     ended_ns: Option<u64>,
+    /// What happened lately while there was no load: it may turn out to be the next episode's.
+    lately: VecDeque<(SignalSample, Increment)>,
 }
 
 /// One read of a cell or counter.
@@ -93,14 +97,18 @@ impl Ledger {
         }
     }
 
-    /// Another run begins: what was counted so far is none of its own, what was learnt stays.
-    pub fn start_anew(&mut self) {
+    /// Another run began at an instant: what was counted before is none of its own, what was learnt stays.
+    /// Returns what has happened since, as far as it was no part of the run before.
+    pub fn start_anew(&mut self, at_ns: u64) -> Vec<Increment> {
         self.series.values_mut().for_each(Series::forget_counts);
         self.losses_before = self.losses.clone();
         self.limits.append(&mut self.changed_limits);
         self.log.clear();
         self.ended_ns = None;
         self.start();
+        let lately = std::mem::take(&mut self.lately);
+        let since = lately.into_iter().filter(|(_, increment)| increment.first.lo_ns >= at_ns);
+        since.map(|(sample, increment)| self.count(&sample, increment)).collect()
     }
 
     /// What is known to be missing from the run's counts, by reason.
@@ -138,6 +146,8 @@ impl Ledger {
         for sample in frame.signals.iter().filter(|sample| is_at_listener_itself(sample.signal)) {
             self.listeners.extend(sample.subject.netns.zip(sample.subject.listener));
         }
+        let oldest_ns = frame.mono_ns.saturating_sub(LATELY_NS);
+        while self.lately.pop_front_if(|(sample, _)| sample.read_ns < oldest_ns).is_some() {}
         frame.signals.iter().filter_map(|sample| self.enter_signal(sample)).collect()
     }
 
@@ -158,10 +168,15 @@ impl Ledger {
         self.series.get(&(signal, subject.clone())).map(|series| series.in_run)
     }
 
+    /// What was counted of a signal, by subject.
+    pub fn of_signal(&self, signal: Signal) -> impl Iterator<Item = (&Subject, &Series)> {
+        let series = self.series.range((signal, Subject::HOST)..);
+        series.take_while(move |((of, _), _)| *of == signal).map(|((_, at), series)| (at, series))
+    }
+
     /// Everything counted of a signal in a network namespace, at whichever listener or destination.
     pub fn total_in(&self, signal: Signal, netns: u32) -> Option<Series> {
-        let in_namespace =
-            self.series.iter().filter(|((of, at), _)| *of == signal && at.netns == Some(netns));
+        let in_namespace = self.of_signal(signal).filter(|(at, _)| at.netns == Some(netns));
         in_namespace.map(|(_, series)| series.clone()).reduce(|mut total, series| {
             total.add(&series);
             total
@@ -187,6 +202,11 @@ impl Ledger {
             let listener = self.listener_of(netns, to);
             self.listeners.contains(&(netns, listener)).then_some((netns, listener))
         })
+    }
+
+    /// What each cell and counter reads: how many, and when it happened last, where a probe tells.
+    pub fn readings(&self) -> impl ExactSizeIterator<Item = (&Cell, u64, Option<u64>)> {
+        self.cells.iter().map(|(cell, reading)| (cell, reading.count, reading.last_ns))
     }
 
     /// The path of a process's cgroup under a controller.
@@ -325,14 +345,25 @@ impl Ledger {
             last_ns: sample.last_ns.unwrap_or(sample.read_ns),
             subject,
         };
-        // What a probe counts at the same place, its counter counts again.
-        if sample.tier.is_probe() || !self.is_counted_twice(&increment) {
-            self.enter_series(sample, &increment);
+        if self.ended_ns.is_some() && increment.events > 0 {
+            self.lately.push_back((sample.clone(), increment.clone()));
         }
+        let increment = self.count(sample, increment);
         (increment.events > 0).then_some(increment)
     }
 
-    fn is_counted_twice(&self, increment: &Increment) -> bool {
+    fn count(&mut self, sample: &SignalSample, increment: Increment) -> Increment {
+        if !self.is_counted_twice(&increment) {
+            self.enter_series(sample, &increment);
+        }
+        increment
+    }
+
+    /// Whether a counter counted what a probe counts at the same place.
+    pub fn is_counted_twice(&self, increment: &Increment) -> bool {
+        if increment.tier.is_probe() {
+            return false;
+        }
         let Subject { netns, listener, destination, pid, .. } = &increment.subject;
         let whole = listener.is_none() && destination.is_none() && (netns.is_some() || pid.is_none());
         whole && self.probed.contains(&increment.signal)

@@ -1,9 +1,13 @@
 //! The load as the kernel sees it: connections opened, accepted and closed, in bins of 100 ms.
 
+mod bins;
+mod readings;
+
 use std::collections::BTreeMap;
 
 use observer_common::Signal;
 
+use self::{bins::Bins, readings::Readings};
 use super::{
     chain::{Rates, Throttling},
     frame::{Frame, Resource, SignalSample, Tier},
@@ -27,21 +31,31 @@ struct Stream {
     probed: bool,
 }
 
-/// What a stream counted, per bin, and in all of them.
-#[derive(Debug, Default)]
-struct Counted {
-    bins: BTreeMap<u64, u64>,
-    total: u64,
+impl Stream {
+    /// The stream of all subjects that this one is part of.
+    fn everywhere(&self) -> Self {
+        Self { subject: Subject::HOST, ..self.clone() }
+    }
 }
+
+/// As many bins are kept of all streams together, and as many readings of all gauges: with a dozen streams, more
+/// than a quarter of an hour of an episode is known to 100 ms. Each has its share of them,
+const KEPT: usize = 200_000;
+/// and never less than this.
+const KEPT_OF_EACH: usize = 64;
+/// So much around an onset stays exact: what is looked at to find out what led to it.
+const AROUND_NS: u64 = 5 * SECOND_NS;
 
 /// The history of the load.
 #[derive(Debug, Default)]
 pub struct LoadHistory {
-    streams: BTreeMap<Stream, Counted>,
-    /// Depth of each accept queue as (read, connections), on change.
-    depths: BTreeMap<Subject, Vec<(u64, u64)>>,
-    /// Established connections per namespace, on change.
-    established: BTreeMap<Subject, BTreeMap<u64, u64>>,
+    streams: BTreeMap<Stream, Bins>,
+    /// The same at all subjects together: what is asked for each hit must not depend on how many there are.
+    everywhere: BTreeMap<Stream, Bins>,
+    /// Connections in each accept queue, by CLOCK_MONOTONIC.
+    depths: BTreeMap<Subject, Readings>,
+    /// Established connections per namespace, by bin.
+    established: BTreeMap<Subject, Readings>,
     /// The latest frame.
     last_ns: u64,
 }
@@ -58,8 +72,8 @@ impl LoadHistory {
                 generator: sample.generator,
                 probed: true,
             };
-            let total = &mut self.streams.entry(stream).or_default().total;
-            *total = total.saturating_add(sample.count);
+            self.everywhere.entry(stream.everywhere()).or_default().take_over(sample.count);
+            self.streams.entry(stream).or_default().take_over(sample.count);
         }
     }
 
@@ -73,19 +87,18 @@ impl LoadHistory {
                 generator: increment.generator,
                 probed: increment.tier != Tier::Counter,
             };
+            self.everywhere.entry(stream.everywhere()).or_default().enter(increment);
             self.streams.entry(stream).or_default().enter(increment);
         }
         for usage in &frame.usages {
             match usage.resource {
                 Resource::AcceptQueue => {
-                    self.depths
-                        .entry(identity(&usage.subject))
-                        .or_default()
-                        .push((usage.read_ns, usage.used));
+                    let depths = self.depths.entry(identity(&usage.subject)).or_default();
+                    depths.enter(usage.read_ns, usage.used);
                 }
                 Resource::Connections => {
-                    let history = self.established.entry(usage.subject.clone()).or_default();
-                    history.insert(usage.read_ns / BIN_NS, usage.used);
+                    let established = self.established.entry(usage.subject.clone()).or_default();
+                    established.enter(usage.read_ns / BIN_NS, usage.used);
                 }
                 _ => {}
             }
@@ -95,33 +108,43 @@ impl LoadHistory {
     /// Forgets the course before an instant; what is open stays known.
     pub fn forget_before(&mut self, at_ns: u64) {
         let bin = at_ns / BIN_NS;
-        for counted in self.streams.values_mut() {
-            counted.bins = counted.bins.split_off(&bin);
-        }
-        for history in self.depths.values_mut() {
-            // The latest read before it still holds.
-            let kept = history.partition_point(|(read_ns, _)| *read_ns <= at_ns).saturating_sub(1);
-            history.drain(..kept);
-        }
-        for history in self.established.values_mut() {
-            let latest = history.range(..=bin).next_back().map(|(bin, _)| *bin);
-            *history = history.split_off(&latest.unwrap_or(bin));
-        }
+        let streams = self.streams.values_mut().chain(self.everywhere.values_mut());
+        streams.for_each(|bins| bins.forget_before(bin));
+        self.depths.values_mut().for_each(|depths| depths.forget_before(at_ns));
+        self.established.values_mut().for_each(|counts| counts.forget_before(bin));
+    }
+
+    /// Makes what is long ago coarser where it grows too long, except around the onsets.
+    pub fn thin(&mut self, onsets: &[Bracket]) {
+        let share = |of: usize| (KEPT / of.max(1)).max(KEPT_OF_EACH);
+        let around = |from_ns: u64, to_ns: u64| {
+            let mut near = onsets.iter();
+            near.any(|at| at.lo_ns <= to_ns + AROUND_NS && from_ns <= at.hi_ns.saturating_add(AROUND_NS))
+        };
+        let around_bin = |bin: u64| around(bin * BIN_NS, (bin + 1) * BIN_NS);
+        let (bins, readings) = (
+            share(self.streams.len() + self.everywhere.len()),
+            share(self.depths.len() + self.established.len()),
+        );
+        let streams = self.streams.values_mut().chain(self.everywhere.values_mut());
+        streams.for_each(|stream| stream.thin(bins, around_bin));
+        self.depths.values_mut().for_each(|depths| depths.thin(readings, |at_ns| around(at_ns, at_ns)));
+        self.established.values_mut().for_each(|counts| counts.thin(readings, around_bin));
     }
 
     /// The load in scope between two instants, cut into equal steps: whole bins, so that nothing counts
     /// in two of them. The first step contains `from_ns`, the last contains `to_ns` or ends there.
     pub fn in_scope(&self, scope: &Scope, from_ns: u64, to_ns: u64, step_ns: u64) -> Vec<Level> {
-        let from_ns = from_ns / BIN_NS * BIN_NS;
-        let steps = to_ns.saturating_sub(from_ns).div_ceil(step_ns).max(1);
-        let within = (from_ns, from_ns + steps * step_ns);
-        let cut = |counted: &Counted| by_step(&counted.bins, from_ns, step_ns, steps as usize);
-        let arrivals = self.arrivals(scope, within).as_ref().map(cut);
-        let (opened, closed) = self.open_and_close(scope, within);
-        let mut open = opened.as_ref().map(|opened| opened.total);
-        let mut gone = closed.total;
+        let from = from_ns / BIN_NS;
+        let from_ns = from * BIN_NS;
+        let steps = to_ns.saturating_sub(from_ns).div_ceil(step_ns).max(1) as usize;
+        let cut = |flow: &Flow| flow.by_step(from, step_ns / BIN_NS, steps);
+        let arrivals = self.arrivals(scope).as_ref().map(cut);
+        let (opened, closed) = self.open_and_close(scope);
+        let mut open = opened.as_ref().map(|opened| opened.before(from));
+        let mut gone = closed.before(from);
         let (opened, closed) = (opened.as_ref().map(cut), cut(&closed));
-        (0..steps as usize)
+        (0..steps)
             .map(|step| {
                 let start_ns = from_ns + step as u64 * step_ns;
                 let connections = arrivals.as_ref().map(|counts| counts[step]);
@@ -142,7 +165,7 @@ impl LoadHistory {
     pub fn mean(&self, scope: &Scope, from_ns: u64, to_ns: u64) -> Load {
         let to_ns = to_ns.max(from_ns + BIN_NS);
         let seconds = (to_ns - from_ns) as f64 / SECOND_NS as f64;
-        let arrived = self.arrivals(scope, (from_ns, to_ns)).map(|counted| share(&counted, from_ns, to_ns));
+        let arrived = self.arrivals(scope).map(|flow| flow.share(from_ns, to_ns));
         let levels = self.in_scope(scope, to_ns - 1, to_ns, BIN_NS);
         Load {
             connections_per_s: arrived.map(|count| round(count / seconds)),
@@ -151,65 +174,66 @@ impl LoadHistory {
         }
     }
 
-    /// Arrivals per bin: what the observed command tried to open, else what the targets accepted,
-    /// else the namespaces' own counters.
-    fn arrivals(&self, scope: &Scope, within: (u64, u64)) -> Option<Counted> {
-        let sum = |wanted: &dyn Fn(&Stream) -> bool| self.sum(within, wanted);
-        let by_generator = sum(&|s| s.signal == Signal::ConnectAttempt && s.generator);
-        let by_target =
-            || sum(&|s| s.signal == Signal::ConnectionAccepted && s.probed && in_scope(scope, &s.subject));
-        let by_counter = || sum(&|s| s.signal == Signal::ConnectionAccepted && !s.probed);
+    /// Arrivals: what the observed command tried to open, else what the targets accepted, else the
+    /// namespaces' own counters.
+    fn arrivals(&self, scope: &Scope) -> Option<Flow<'_>> {
+        let accepted = Signal::ConnectionAccepted;
+        let by_generator = self.flow_everywhere(Signal::ConnectAttempt, |s| s.generator);
+        let by_target = || self.flow_at_targets(accepted, scope);
+        let by_counter = || self.flow_everywhere(accepted, |s| !s.probed);
         by_generator.or_else(by_target).or_else(by_counter)
     }
 
     /// Connections opened and closed: at the targets, else by anyone.
-    fn open_and_close(&self, scope: &Scope, within: (u64, u64)) -> (Option<Counted>, Counted) {
-        let at = |signal: Signal| {
-            self.sum(within, |s| s.signal == signal && s.probed && in_scope(scope, &s.subject))
-        };
+    fn open_and_close(&self, scope: &Scope) -> (Option<Flow<'_>>, Flow<'_>) {
+        let at = |signal| self.flow_at_targets(signal, scope);
         let accepted = at(Signal::ConnectionAccepted);
         if accepted.is_some() {
             return (accepted, at(Signal::AcceptedClosed).unwrap_or_default());
         }
-        let any = |signal: Signal| self.sum(within, |s| s.signal == signal && s.probed);
+        let any = |signal| self.flow_everywhere(signal, |s| s.probed);
         (any(Signal::ConnectionOpened), any(Signal::OpenedClosed).unwrap_or_default())
     }
 
-    /// The bins of all these streams between two instants; the total is of what came before them.
-    fn sum(&self, (from_ns, to_ns): (u64, u64), wanted: impl Fn(&Stream) -> bool) -> Option<Counted> {
-        let (from, to) = (from_ns / BIN_NS, to_ns.div_ceil(BIN_NS));
-        let mut sum: Option<Counted> = None;
-        for (_, counted) in self.streams.iter().filter(|(stream, _)| wanted(stream)) {
-            let sum = sum.get_or_insert_default();
-            let since: u64 = counted.bins.range(from..).map(|(_, count)| count).sum();
-            sum.total = sum.total.saturating_add(counted.total - since);
-            for (bin, count) in counted.bins.range(from..to) {
-                *sum.bins.entry(*bin).or_default() += count;
-            }
-        }
-        sum
+    /// A signal at all subjects together; `None` where it was never counted.
+    fn flow_everywhere(&self, signal: Signal, wanted: impl Fn(&Stream) -> bool) -> Option<Flow<'_>> {
+        Flow::of(&self.everywhere, signal, &Subject::HOST, wanted)
+    }
+
+    /// A signal as the probes count it at the listeners under test.
+    fn flow_at_targets(&self, signal: Signal, scope: &Scope) -> Option<Flow<'_>> {
+        let Some(targets) = scope.targets() else { return self.flow_everywhere(signal, |s| s.probed) };
+        let listeners = targets.iter().map(|(netns, at)| Subject::listener(*netns, *at));
+        let flows = listeners.filter_map(|at| Flow::of(&self.streams, signal, &at, |s| s.probed));
+        flows.reduce(|all, flow| Flow([all.0, flow.0].concat()))
+    }
+
+    /// A signal at one subject.
+    fn flow_at(
+        &self,
+        signal: Signal,
+        subject: &Subject,
+        wanted: impl Fn(&Stream) -> bool,
+    ) -> Option<Flow<'_>> {
+        Flow::of(&self.streams, signal, subject, wanted)
     }
 
     fn established_at(&self, at_ns: u64) -> Option<u64> {
-        let latest = |history: &BTreeMap<u64, u64>| {
-            history.range(..=at_ns / BIN_NS).next_back().map(|(_, count)| *count)
-        };
-        self.established.values().filter_map(latest).reduce(|a, b| a + b)
+        let latest = self.established.values().filter_map(|counts| counts.at(at_ns / BIN_NS));
+        latest.reduce(|a, b| a + b)
     }
 
     /// Connections appended to a listener's queue in an interval: its own, else its namespace's.
     fn enqueued(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let of = |subject: Subject| {
-            self.sum((from_ns, to_ns), |s| s.signal == Signal::ConnectionAccepted && s.subject == subject)
-                .map(|counted| share(&counted, from_ns, to_ns))
+            let flow = self.flow_at(Signal::ConnectionAccepted, &subject, |_| true);
+            flow.map(|flow| flow.share(from_ns, to_ns))
         };
         of(listener.clone()).or_else(|| of(Subject::namespace(listener.netns?)))
     }
 
     fn depth_at(&self, listener: &Subject, at_ns: u64) -> u64 {
-        let Some(history) = self.depths.get(listener) else { return 0 };
-        let next = history.partition_point(|(read, _)| *read <= at_ns);
-        next.checked_sub(1).and_then(|index| history.get(index)).map_or(0, |(_, depth)| *depth)
+        self.depths.get(listener).and_then(|depths| depths.at(at_ns)).unwrap_or(0)
     }
 
     /// Connections taken from a listener's queue per second: what was appended, less what it grew by.
@@ -223,10 +247,8 @@ impl LoadHistory {
     /// SYNs that arrived at a listener per second; without a probe, what was accepted and dropped.
     pub fn arrived_per_s(&self, listener: &Subject, from_ns: u64, to_ns: u64) -> Option<f64> {
         let to_ns = to_ns.max(from_ns + BIN_NS);
-        let of = |signal: Signal| {
-            self.sum((from_ns, to_ns), |s| s.signal == signal && s.subject == *listener)
-                .map(|counted| share(&counted, from_ns, to_ns))
-        };
+        let of =
+            |signal: Signal| self.flow_at(signal, listener, |_| true).map(|flow| flow.share(from_ns, to_ns));
         let count = match of(Signal::SynArrival) {
             Some(count) => count,
             None => self.enqueued(listener, from_ns, to_ns)? + of(Signal::ListenDrop).unwrap_or(0.0),
@@ -252,8 +274,8 @@ impl Rates for LoadHistory {
 
     fn throttling(&self, cgroup: &Subject, from_ns: u64, to_ns: u64) -> Option<Throttling> {
         let of = |signal: Signal, probed: bool| {
-            self.sum((from_ns, to_ns), |s| s.signal == signal && s.subject == *cgroup && s.probed == probed)
-                .map(|counted| counted.bins.values().sum::<u64>() as f64)
+            self.flow_at(signal, cgroup, |s| s.probed == probed)
+                .map(|flow| flow.between(from_ns / BIN_NS, to_ns.div_ceil(BIN_NS)) as f64)
         };
         let best = |signal| of(signal, true).or_else(|| of(signal, false));
         let periods = best(Signal::CpuPeriods).filter(|periods| *periods > 0.0)?;
@@ -312,53 +334,59 @@ fn is_load(signal: Signal) -> bool {
     )
 }
 
-fn in_scope(scope: &Scope, subject: &Subject) -> bool {
-    matches!((subject.netns, subject.listener), (Some(netns), Some(at)) if scope.is_target(netns, at))
-}
+/// Several streams together.
+#[derive(Debug, Default)]
+struct Flow<'a>(Vec<&'a Bins>);
 
-/// Counts in steps of whole bins that begin at `from_ns`.
-fn by_step(bins: &BTreeMap<u64, u64>, from_ns: u64, step_ns: u64, steps: usize) -> Vec<u64> {
-    let (first, width) = (from_ns / BIN_NS, step_ns / BIN_NS);
-    let mut counts = vec![0; steps];
-    for (bin, count) in bins.range(first..first + width * steps as u64) {
-        counts[((bin - first) / width) as usize] += count;
+impl<'a> Flow<'a> {
+    /// Those streams of a signal at a subject that are wanted; `None` when there is none.
+    fn of(
+        streams: &'a BTreeMap<Stream, Bins>,
+        signal: Signal,
+        subject: &Subject,
+        wanted: impl Fn(&Stream) -> bool,
+    ) -> Option<Self> {
+        let first = Stream { signal, subject: subject.clone(), generator: false, probed: false };
+        let is_at = |stream: &Stream| stream.signal == signal && stream.subject == *subject;
+        let there = streams.range(first..).take_while(|(stream, _)| is_at(stream));
+        let flow = Self(there.filter(|(stream, _)| wanted(stream)).map(|(_, bins)| bins).collect());
+        (!flow.0.is_empty()).then_some(flow)
     }
-    counts
-}
 
-/// Counts between two instants, of the bins at either end as much as lies within.
-fn share(counted: &Counted, from_ns: u64, to_ns: u64) -> f64 {
-    let within =
-        |bin: u64| (to_ns.min((bin + 1) * BIN_NS) - from_ns.max(bin * BIN_NS)) as f64 / BIN_NS as f64;
-    let counts = counted.bins.range(from_ns / BIN_NS..to_ns.div_ceil(BIN_NS));
-    counts.map(|(bin, count)| *count as f64 * within(*bin)).sum()
-}
+    /// What was counted before a bin.
+    fn before(&self, bin: u64) -> u64 {
+        self.0.iter().map(|bins| bins.before(bin)).fold(0, u64::saturating_add)
+    }
 
-/// Time between two reads from which on what happened in between is spread over it.
-const SELDOM_NS: u64 = 2 * BIN_NS;
-/// Bins that it is spread over, at most.
-const SPREAD_BINS: u64 = 100;
+    /// What was counted from one bin to another, which is not part of it.
+    fn between(&self, from: u64, to: u64) -> u64 {
+        self.0.iter().map(|bins| bins.between(from, to)).fold(0, u64::saturating_add)
+    }
 
-impl Counted {
-    /// Enters what happened between two reads: in the bin of its last occurrence, or evenly where the reads
-    /// are seldom. A counter that is read once a second did not move at the instant of the read.
-    fn enter(&mut self, increment: &Increment) {
-        let last = increment.last_ns / BIN_NS;
-        let seldom = increment.last_ns.saturating_sub(increment.first.lo_ns) > SELDOM_NS;
-        let first = (increment.first.lo_ns / BIN_NS + 1).max(last.saturating_sub(SPREAD_BINS));
-        let first = if seldom { first } else { last };
-        let width = u128::from(last - first + 1);
-        let until = |bin: u64| (u128::from(increment.events) * u128::from(bin - first) / width) as u64;
-        for bin in first..=last {
-            let events = until(bin + 1) - until(bin);
-            if events > 0 {
-                *self.bins.entry(bin).or_default() += events;
-            }
+    /// Counts in steps of so many bins.
+    fn by_step(&self, from: u64, width: u64, steps: usize) -> Vec<u64> {
+        let mut counts = vec![0; steps];
+        self.0.iter().for_each(|bins| bins.add_to_steps(from, width, &mut counts));
+        counts
+    }
+
+    /// Counts between two instants, of the bins at either end as much as lies within.
+    fn share(&self, from_ns: u64, to_ns: u64) -> f64 {
+        let (first, last) = (from_ns / BIN_NS, to_ns.div_ceil(BIN_NS).saturating_sub(1));
+        let within = |bin: u64| {
+            let (begins, ends) = (from_ns.max(bin * BIN_NS), to_ns.min((bin + 1) * BIN_NS));
+            self.between(bin, bin + 1) as f64 * ends.saturating_sub(begins) as f64 / BIN_NS as f64
+        };
+        if first >= last {
+            return within(first);
         }
-        self.total = self.total.saturating_add(increment.events);
+        within(first) + self.between(first + 1, last) as f64 + within(last)
     }
 }
 
 fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! [`ledger`] keeps the counts, [`inference`] makes up for hooks this kernel refuses, [`detect`] finds
 //! onsets, [`audit`] holds the probes against the counters, [`scope`] says what is part of the test, [`lines`] is the catalogue, [`chain`] links causes
 //! to effects, [`phase`] cuts the load into phases, and [`assemble`] writes the verdict. Between two verdicts,
-//! [`snapshot`] says how things stand and [`event`] what happened; [`history`] keeps their course, and [`keyframe`]
+//! [`snapshot`] says how things stand, [`standing`] what was read, and [`event`] what happened; [`history`] keeps their course, and [`keyframe`]
 //! what a recording has to tell that begins in the middle.
 
 pub mod assemble;
@@ -26,6 +26,7 @@ pub mod load;
 pub mod phase;
 pub mod scope;
 pub mod snapshot;
+pub mod standing;
 pub mod subject;
 pub mod time;
 pub mod verdict;

@@ -124,6 +124,11 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The listeners under test; `None` where every one is.
+    pub fn targets(&self) -> Option<&BTreeSet<(u32, SocketAddr)>> {
+        (!self.unrestricted).then_some(&self.targets)
+    }
+
     /// Whether a listener is under test.
     pub fn is_target(&self, netns: u32, listener: SocketAddr) -> bool {
         self.unrestricted || self.targets.contains(&(netns, listener))
@@ -157,12 +162,8 @@ impl<'a> Scope<'a> {
 
 /// Where the observed command connected to, by network namespace.
 fn generator_destinations(ledger: &Ledger) -> BTreeSet<(u32, SocketAddr)> {
-    ledger
-        .series
-        .iter()
-        .filter(|((signal, _), series)| *signal == Signal::ConnectAttempt && series.generator)
-        .filter_map(|((_, subject), _)| Some((subject.netns?, subject.destination?)))
-        .collect()
+    let attempts = ledger.of_signal(Signal::ConnectAttempt).filter(|(_, series)| series.generator);
+    attempts.filter_map(|(subject, _)| Some((subject.netns?, subject.destination?))).collect()
 }
 
 /// Every listener that was ever seen.

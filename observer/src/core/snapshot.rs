@@ -103,7 +103,8 @@ fn line_now(engine: &Engine, scope: &Scope, index: usize, line: &dyn FaultLine) 
         .filter(|watch| assemble::is_told(engine, watch))
         .filter(|watch| assemble::role(engine, scope, watch) != Role::Bystander)
         .collect();
-    let closest = line.resource().and_then(|resource| headroom::now(engine, scope, resource));
+    let closest =
+        line.resource().and_then(|resource| headroom::now(engine, scope, resource).into_iter().next());
     let strained = is_strained(engine, scope, index);
     LineNow {
         state: state(engine, line, &watches, closest.as_ref(), strained),
@@ -153,10 +154,9 @@ fn is_strained(engine: &Engine, scope: &Scope, index: usize) -> bool {
 
 /// Occurrences of a signal in scope since the run began.
 fn in_scope(engine: &Engine, scope: &Scope, signal: Signal) -> u64 {
-    let from = (signal, Subject::HOST);
-    let series = engine.ledger.series.range(from..).take_while(|((of, _), _)| *of == signal);
+    let series = engine.ledger.of_signal(signal);
     series
-        .filter(|((_, subject), series)| scope.role(subject, series.generator, series.pid) != Role::Bystander)
+        .filter(|(subject, series)| scope.role(subject, series.generator, series.pid) != Role::Bystander)
         .map(|(_, series)| series.in_run)
         .sum()
 }

@@ -1,5 +1,7 @@
 //! Loading the kernel side.
 
+use std::io::ErrorKind;
+
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     maps::{HashMap, MapData, MapError},
@@ -44,6 +46,14 @@ pub enum KernelError {
         /// Why.
         source: MapError,
     },
+}
+
+impl KernelError {
+    /// Whether it only says that there is no such entry.
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Map { source: MapError::SyscallError(error), .. }
+            if error.io_error.kind() == ErrorKind::NotFound)
+    }
 }
 
 /// What to attach.
@@ -127,6 +137,12 @@ impl Kernel {
     /// Takes a process out of the generator; what it forked stays.
     pub fn unwatch(&mut self, pid: u32) -> Result<(), KernelError> {
         self.tree(|tree| tree.remove(&pid))
+    }
+
+    /// Whether the calling thread may (still) read and change the probes' maps.
+    pub fn is_within_reach(&mut self) -> bool {
+        // Nobody has this process id.
+        self.unwatch(0).map_or_else(|error| error.is_absence(), |()| true)
     }
 
     fn tree(

@@ -27,9 +27,12 @@ use self::{
 };
 pub use self::{save::Saved, status::RingStatus};
 use super::{error::RecordingError, thread::QUEUE};
-use crate::core::{
-    frame::{Frame, RunHeader},
-    verdict::Verdict,
+use crate::{
+    core::{
+        frame::{Frame, RunHeader},
+        verdict::Verdict,
+    },
+    privileges::{self, Until},
 };
 
 /// Bytes that a ring takes on disk unless told otherwise.
@@ -77,7 +80,11 @@ impl Ring {
         let (queue, messages) = sync_channel(QUEUE);
         let thread = thread::Builder::new()
             .name("ring".into())
-            .spawn(move || keeper.work(&messages))
+            .spawn(move || {
+                // Where giving up is refused, the observation says so.
+                let _ = privileges::keep_only(&[Until::Recorded]);
+                keeper.work(&messages);
+            })
             .map_err(|error| RecordingError::Stopped { path, why: format!("no thread for it: {error}") })?;
         Ok(Self { queue: Some(queue), thread: Some(thread), status, frames_lost: 0 })
     }

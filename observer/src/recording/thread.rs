@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{error::RecordingError, writer::Writer};
-use crate::core::{event::Judged, frame::Frame, verdict::Verdict};
+use crate::{
+    core::{event::Judged, frame::Frame, verdict::Verdict},
+    privileges::{self, Until},
+};
 
 /// How many frames wait for the disk at most: a minute of them.
 pub const QUEUE: usize = 600;
@@ -77,7 +80,11 @@ impl RecorderThread {
         let told = Arc::clone(&failure);
         let thread = thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || work(writer, &messages, &told))
+            .spawn(move || {
+                // Where giving up is refused, the observation says so.
+                let _ = privileges::keep_only(&[Until::Recorded]);
+                work(writer, &messages, &told)
+            })
             .map_err(|error| RecordingError::Stopped {
                 path: path.clone(),
                 why: format!("no thread for it: {error}"),

@@ -34,7 +34,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use self::pace::{Pace, Stopwatch};
+pub(crate) use self::pace::{Pace, Stopwatch};
 pub use self::{
     changes::{Changes, Samples, Window},
     error::SourceError,

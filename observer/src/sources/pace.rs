@@ -12,7 +12,7 @@ const WALL_SHARE: u64 = 10;
 
 /// Runs at most every `interval`, and rarer when one run is dear: never more than 1/`share` of a CPU.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     interval_ns: u64,
     share: u64,
     next_ns: u64,
@@ -20,37 +20,37 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Due at once, then every `interval_ms` at most.
-    pub(super) const fn every_ms(interval_ms: u64) -> Self {
+    pub(crate) const fn every_ms(interval_ms: u64) -> Self {
         Self { interval_ns: interval_ms * 1_000_000, share: 0, next_ns: 0 }
     }
 
     /// The same, but taking at most 1/`share` of a CPU.
-    pub(super) const fn at_most_one_in(self, share: u64) -> Self {
+    pub(crate) const fn at_most_one_in(self, share: u64) -> Self {
         Self { share, ..self }
     }
 
     /// Due every `interval_ms` at most, from the next run on.
-    pub(super) const fn set_interval_ms(&mut self, interval_ms: u64) {
+    pub(crate) const fn set_interval_ms(&mut self, interval_ms: u64) {
         self.interval_ns = interval_ms * 1_000_000;
     }
 
     /// Takes at most 1/`share` of a CPU from the next run on.
-    pub(super) const fn set_share(&mut self, share: u64) {
+    pub(crate) const fn set_share(&mut self, share: u64) {
         self.share = share;
     }
 
     /// Whether it is time.
-    pub(super) const fn is_due(&self, now_ns: u64) -> bool {
+    pub(crate) const fn is_due(&self, now_ns: u64) -> bool {
         now_ns.saturating_add(SLACK_NS) >= self.next_ns
     }
 
     /// It ran, beginning at `started_ns`, and cost next to nothing.
-    pub(super) const fn ran(&mut self, started_ns: u64) {
+    pub(crate) const fn ran(&mut self, started_ns: u64) {
         self.next_ns = started_ns.saturating_add(self.interval_ns);
     }
 
     /// It ran, beginning at `started_ns`, and cost this.
-    pub(super) fn ran_at(&mut self, started_ns: u64, cost: Cost) {
+    pub(crate) fn ran_at(&mut self, started_ns: u64, cost: Cost) {
         let rest = cost.cpu_ns.saturating_mul(self.share).max(cost.wall_ns.saturating_mul(WALL_SHARE));
         self.next_ns = started_ns.saturating_add(self.interval_ns.max(rest));
     }
@@ -58,38 +58,38 @@ impl Pace {
 
 /// What a run cost. A machine that is busy with a test makes it last longer, and not dearer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     wall_ns: u64,
     cpu_ns: u64,
 }
 
 impl Cost {
     /// Of this and a further part of the same run.
-    pub(super) const fn and(self, part: Self) -> Self {
+    pub(crate) const fn and(self, part: Self) -> Self {
         Self { wall_ns: self.wall_ns + part.wall_ns, cpu_ns: self.cpu_ns + part.cpu_ns }
     }
 }
 
 /// The beginning of a run, on the thread that runs it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stopwatch {
+pub(crate) struct Stopwatch {
     wall_ns: u64,
     cpu_ns: Option<u64>,
 }
 
 impl Stopwatch {
     /// Now.
-    pub(super) fn start(clock: Clock<'_>) -> Self {
+    pub(crate) fn start(clock: Clock<'_>) -> Self {
         Self { wall_ns: clock(), cpu_ns: thread_cpu_ns() }
     }
 
     /// When it was started, on `clock`.
-    pub(super) const fn started_ns(self) -> u64 {
+    pub(crate) const fn started_ns(self) -> u64 {
         self.wall_ns
     }
 
     /// From then to now.
-    pub(super) fn cost(self, clock: Clock<'_>) -> Cost {
+    pub(crate) fn cost(self, clock: Clock<'_>) -> Cost {
         let wall_ns = clock().saturating_sub(self.wall_ns);
         let cpu_ns = self.cpu_ns.zip(thread_cpu_ns()).map(|(before, after)| after.saturating_sub(before));
         Cost { wall_ns, cpu_ns: cpu_ns.unwrap_or(wall_ns) }

@@ -40,6 +40,9 @@ mod packet_loss;
 mod phases;
 mod port_collision;
 mod port_exhaustion;
+mod privileges;
+mod privileges_service;
+mod privileges_sudo;
 mod syn_queue;
 mod time_wait;
 
@@ -94,6 +97,11 @@ pub const ALL: &[Scenario] = &[
     ctrl_c::SCENARIO,
     no_capabilities::CLEAR,
     no_capabilities::HIT,
+    privileges::SCENARIO,
+    privileges::LIVE,
+    privileges::WITHOUT_SYS_ADMIN,
+    privileges_service::SCENARIO,
+    privileges_sudo::SCENARIO,
     determinism::SCENARIO,
     oom_kill::SCENARIO,
     oom_after_load::SCENARIO,

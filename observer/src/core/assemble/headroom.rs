@@ -28,24 +28,32 @@ pub(super) fn closest(engine: &Engine, scope: &Scope) -> Vec<Headroom> {
     all
 }
 
-/// The subject in scope that is closest to its limit of a resource now; `peak_used` is its use now.
-pub(in crate::core) fn now(engine: &Engine, scope: &Scope, resource: Resource) -> Option<Headroom> {
+/// As many of a resource are told at any time.
+const OF_EACH: usize = 5;
+
+/// The subjects in scope that are closest to their limit of a resource now, the closest first; `peak_used` is
+/// their use now.
+pub(in crate::core) fn now(engine: &Engine, scope: &Scope, resource: Resource) -> Vec<Headroom> {
     let of_it = engine.ledger.usages.range((resource, Subject::HOST)..);
     let of_it = of_it.take_while(|((of, _), _)| *of == resource);
     let in_scope = of_it.filter(|((_, subject), _)| scope.role(subject, false, None) != Role::Bystander);
-    let (used, limit, subject, usage) = in_scope
+    let mut limited: Vec<_> = in_scope
         .filter_map(|((_, subject), usage)| {
-            Some((usage.last.used, usage.last.limit.filter(|limit| *limit > 0)?, subject, usage))
+            let (used, limit) = (usage.last.used, usage.last.limit.filter(|limit| *limit > 0)?);
+            Some((ratio(used, limit), used, limit, subject, usage))
         })
-        .max_by(|a, b| ratio(a.0, a.1).total_cmp(&ratio(b.0, b.1)))?;
-    Some(Headroom {
+        .collect();
+    limited.sort_by(|a, b| b.0.total_cmp(&a.0));
+    limited.truncate(OF_EACH);
+    let told = limited.into_iter().map(|(ratio, used, limit, subject, usage)| Headroom {
         resource: resource.name().to_owned(),
         subject: describe(engine, subject),
         peak_used: used,
         limit,
-        ratio: ratio(used, limit),
+        ratio,
         forecast_s: forecast_s(usage),
-    })
+    });
+    told.collect()
 }
 
 fn headroom(engine: &Engine, resource: Resource, subject: &Subject, usage: &Usage) -> Option<Headroom> {
@@ -103,11 +111,6 @@ fn is_absent(engine: &Engine, signal: observer_common::Signal) -> bool {
 }
 
 fn count(engine: &Engine, signals: &[observer_common::Signal]) -> u64 {
-    engine
-        .ledger
-        .series
-        .iter()
-        .filter(|((signal, _), _)| signals.contains(signal))
-        .map(|(_, series)| series.in_run)
-        .sum()
+    let series = signals.iter().flat_map(|signal| engine.ledger.of_signal(*signal));
+    series.map(|(_, series)| series.in_run).sum()
 }

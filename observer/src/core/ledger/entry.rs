@@ -21,11 +21,16 @@ pub struct Bracket {
 /// What counts by itself: a probe's cell, or a counter of the kernel's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
-    signal: Signal,
-    subject: Subject,
-    probe: bool,
-    generator: bool,
-    reason: Option<String>,
+    /// What it counts.
+    pub signal: Signal,
+    /// Where.
+    pub subject: Subject,
+    /// Whether it is a probe's.
+    pub probe: bool,
+    /// Whether it counts what the observed command's tree did.
+    pub generator: bool,
+    /// The kernel's reason, where it has one.
+    pub reason: Option<String>,
 }
 
 impl Cell {

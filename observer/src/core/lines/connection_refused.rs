@@ -66,9 +66,9 @@ impl FaultLine for ConnectionRefused {
     fn stands(&self, ledger: &Ledger, subject: &Subject) -> bool {
         match (subject.listener, subject.destination) {
             // The one who was refused is on this host as well, and says more.
-            (Some(address), _) => !ledger.series.iter().any(|((signal, other), series)| {
-                *signal == Signal::ConnectRefused && other.destination == Some(address) && series.in_run > 0
-            }),
+            (Some(address), _) => !ledger
+                .of_signal(Signal::ConnectRefused)
+                .any(|(other, series)| other.destination == Some(address) && series.in_run > 0),
             (None, Some(_)) => !is_fallback(ledger, subject) && !is_beside_the_load(ledger, subject),
             (None, None) => true,
         }
@@ -130,7 +130,7 @@ fn is_fallback(ledger: &Ledger, refused: &Subject) -> bool {
             && other.destination.is_some_and(|at| at.port() == to.port() && at.is_ipv4() != to.is_ipv4())
     };
     !opened_here
-        && ledger.series.iter().any(|((signal, other), series)| {
-            *signal == Signal::ConnectionOpened && series.in_run > 0 && other_family(other)
-        })
+        && ledger
+            .of_signal(Signal::ConnectionOpened)
+            .any(|(other, series)| series.in_run > 0 && other_family(other))
 }

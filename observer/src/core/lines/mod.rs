@@ -321,12 +321,8 @@ const LOAD_SHARE: u64 = 10;
 /// Whether a destination never answered, and few of the connects went there.
 fn is_beside_the_load(ledger: &Ledger, destination: &Subject) -> bool {
     let of = |signal| ledger.in_run(signal, destination).unwrap_or(0);
-    let all: u64 = ledger
-        .series
-        .iter()
-        .filter(|((signal, at), _)| *signal == Signal::ConnectAttempt && at.destination.is_some())
-        .map(|(_, series)| series.in_run)
-        .sum();
+    let attempts = ledger.of_signal(Signal::ConnectAttempt).filter(|(at, _)| at.destination.is_some());
+    let all: u64 = attempts.map(|(_, series)| series.in_run).sum();
     of(Signal::ConnectionOpened) == 0 && of(Signal::ConnectAttempt) * LOAD_SHARE < all
 }
 

@@ -31,6 +31,30 @@ fn what_broke_in_one_episode_is_not_the_first_of_the_next() {
 }
 
 #[test]
+fn what_happened_before_the_load_was_seen_is_the_episodes() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    story.end();
+    (0..30).for_each(|_| drop(story.step()));
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 2);
+    (0..5).for_each(|_| drop(story.step()));
+    assert_eq!(story.verdict().outcome, Outcome::Clear, "there was no load");
+
+    let began_ns = story.now_ns();
+    story.step();
+    story.step();
+    let burst_ns = story.now_ns() - 10 * MS;
+    story.counted(Signal::AcceptOverflowSyn, listener(80), 7);
+    assert_eq!(story.step().onsets, []);
+    (0..3).for_each(|_| drop(story.step()));
+    story.frame.marks.push(Mark::CommandStarted { at_ns: began_ns, pid: None });
+    let onsets = story.step().onsets;
+    assert!(matches!(onsets[..], [(_, _, at)] if at.hi_ns == burst_ns), "{onsets:?}");
+    let first = story.verdict().first.expect("a hit");
+    assert_eq!(first.evidence[0].count, 5, "two came before it began");
+    assert_eq!(first.onset_hi_s, 0.19);
+}
+
+#[test]
 fn an_episode_names_the_limits_that_were_in_force_when_it_began() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     let tell = |story: &mut Story, value: &str| {

@@ -1,0 +1,67 @@
+//! When things are shown and judged while an observation goes on: often enough to be looked at, at once when a
+//! fault line is hit, and never so often that it disturbs the test.
+
+use std::sync::Arc;
+
+use super::{clock::mono_ns, observation::own_cost};
+use crate::{
+    core::{engine::Engine, verdict::Verdict},
+    sources::{Pace, Stopwatch},
+};
+
+/// How often things are shown, when nothing happens that has to be seen at once.
+const SHOW_NS: u64 = 240_000_000;
+/// How often the verdict is made anew, when nothing was hit,
+const VERDICT_MS: u64 = 960;
+/// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
+const VERDICT_SHARE: u64 = 500;
+/// What a hit may make it take: a scan of ports can hit a line at a new subject in every tick.
+const HIT_SHARE: u64 = 20;
+
+/// The latest verdict, and when it is time for the next.
+pub(super) struct Judge {
+    verdict: Arc<Verdict>,
+    verdicts: Pace,
+    hits: Pace,
+    shown_ns: u64,
+}
+
+impl Judge {
+    /// Judges what is known so far.
+    pub(super) fn new(engine: &Engine) -> Self {
+        let verdict = Arc::new(engine.verdict(None));
+        Self {
+            verdict,
+            verdicts: Pace::every_ms(VERDICT_MS).at_most_one_in(VERDICT_SHARE),
+            hits: Pace::every_ms(0).at_most_one_in(HIT_SHARE),
+            shown_ns: 0,
+        }
+    }
+
+    /// Whether it is time to show how things stand; the verdict is then as new as it is to be.
+    pub(super) fn is_time(&mut self, now_ns: u64, hit: bool, engine: &Engine) -> bool {
+        let hit = hit && self.hits.is_due(now_ns);
+        if !hit && now_ns.saturating_sub(self.shown_ns) < SHOW_NS {
+            return false;
+        }
+        self.shown_ns = now_ns;
+        if hit || self.verdicts.is_due(now_ns) {
+            self.judge(engine);
+        }
+        true
+    }
+
+    /// Judges anew.
+    pub(super) fn judge(&mut self, engine: &Engine) {
+        let watch = Stopwatch::start(&mono_ns);
+        self.verdict = Arc::new(engine.verdict(own_cost()));
+        let cost = watch.cost(&mono_ns);
+        self.verdicts.ran_at(watch.started_ns(), cost);
+        self.hits.ran_at(watch.started_ns(), cost);
+    }
+
+    /// The latest verdict.
+    pub(super) fn verdict(&self) -> Arc<Verdict> {
+        Arc::clone(&self.verdict)
+    }
+}

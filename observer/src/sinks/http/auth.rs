@@ -1,0 +1,172 @@
+//! Basic authentication against bcrypt hashes.
+//!
+//! A check costs tens of milliseconds by design. So it runs beside the event loop, one at a time; who was right before
+//! is known again without one, so that a scrape each second costs nothing; and no peer may have more than a few
+//! waiting, so that wrong passwords do not hold up others.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ring::hmac;
+use tokio::sync::Semaphore;
+
+use super::places::{Peer, lock};
+
+/// Checks that one peer may have waiting, the one under way included.
+const WAITING_PER_PEER: usize = 8;
+
+/// Wrong credentials that are remembered, so that a scraper with an old password costs one check, not one a second.
+const WRONG_ONES: usize = 64;
+
+/// What a request said of who it is from.
+pub(super) struct Credentials {
+    user: String,
+    password: Vec<u8>,
+}
+
+impl Credentials {
+    /// From the headers of a request; `None` where there are none that could be right.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = BASE64_STANDARD.decode(encoded.trim_matches(' ')).ok()?;
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        let user = std::str::from_utf8(&decoded[..colon]).ok()?.to_owned();
+        Some(Self { user, password: decoded[colon + 1..].to_vec() })
+    }
+}
+
+/// Whether somebody is who they say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// The user whose password it is.
+    Right(Arc<str>),
+    Wrong,
+    /// Not checked: too many checks for this peer are waiting.
+    Busy,
+}
+
+/// Checks passwords and remembers outcomes, by a keyed digest of user, hash and password: neither passwords nor what
+/// could be compared with a list of them stay in memory.
+pub(super) struct Passwords {
+    key: hmac::Key,
+    /// Of each user the credentials that were right last.
+    right: Mutex<HashMap<String, hmac::Tag>>,
+    wrong: Mutex<VecDeque<hmac::Tag>>,
+    turn: Arc<Semaphore>,
+    waiting: Arc<Mutex<HashMap<Peer, usize>>>,
+}
+
+impl Passwords {
+    /// # Errors
+    /// The kernel gives no random numbers.
+    pub fn new() -> Result<Self, ring::error::Unspecified> {
+        Ok(Self {
+            key: hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())?,
+            right: Mutex::default(),
+            wrong: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::default(),
+        })
+    }
+
+    /// Checks credentials against `users` (each with a bcrypt hash).
+    ///
+    /// An unknown user takes the time of a known one: the password is held against somebody else's hash for nothing.
+    pub async fn check(&self, users: &BTreeMap<String, String>, peer: Peer, given: Credentials) -> Checked {
+        let known = users.get(&given.user);
+        let Some(hash) = known.or_else(|| self.stand_in(users, &given.user)) else { return Checked::Wrong };
+        let tag = self.tag(&given, hash);
+        if known.is_some() && self.was_right(&given, hash) {
+            return Checked::Right(given.user.into());
+        }
+        if lock(&self.wrong).iter().any(|wrong| wrong.as_ref() == tag.as_ref()) {
+            return Checked::Wrong;
+        }
+        let Some(waiting) = Waiting::enter(&self.waiting, peer) else { return Checked::Busy };
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Checked::Busy };
+        // Somebody else with the same credentials may have waited before.
+        if known.is_some() && self.was_right(&given, hash) {
+            return Checked::Right(given.user.into());
+        }
+        let (password, hash) = (given.password, hash.clone());
+        // The place in the queue is held until the work is done, also when who asked has gone meanwhile.
+        let check = tokio::task::spawn_blocking(move || {
+            let _held = (waiting, turn);
+            bcrypt::verify(&password, &hash).unwrap_or(false)
+        });
+        if check.await.unwrap_or(false) && known.is_some() {
+            let mut right = lock(&self.right);
+            right.retain(|user, _| users.contains_key(user));
+            right.insert(given.user.clone(), tag);
+            Checked::Right(given.user.into())
+        } else {
+            let mut wrong = lock(&self.wrong);
+            wrong.truncate(WRONG_ONES - 1);
+            wrong.push_front(tag);
+            Checked::Wrong
+        }
+    }
+
+    /// The hash of some user, always the same one for the same name.
+    fn stand_in<'a>(&self, users: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+        let tag = hmac::sign(&self.key, name.as_bytes());
+        let some = tag.as_ref().iter().fold(0, |sum, byte| sum + usize::from(*byte));
+        users.values().nth(some % users.len().max(1))
+    }
+
+    fn was_right(&self, given: &Credentials, hash: &str) -> bool {
+        let right = lock(&self.right);
+        let message = message(given, hash);
+        right.get(&given.user).is_some_and(|tag| hmac::verify(&self.key, &message, tag.as_ref()).is_ok())
+    }
+
+    fn tag(&self, given: &Credentials, hash: &str) -> hmac::Tag {
+        hmac::sign(&self.key, &message(given, hash))
+    }
+}
+
+/// The hash has no zero byte in it, nor can the user's name hide where it ends.
+fn message(given: &Credentials, hash: &str) -> Vec<u8> {
+    let user = given.user.as_bytes();
+    [&(user.len() as u64).to_be_bytes()[..], user, hash.as_bytes(), b"\0", &given.password].concat()
+}
+
+/// One check that a peer has waiting or under way.
+struct Waiting {
+    all: Arc<Mutex<HashMap<Peer, usize>>>,
+    peer: Peer,
+}
+
+impl Waiting {
+    fn enter(all: &Arc<Mutex<HashMap<Peer, usize>>>, peer: Peer) -> Option<Self> {
+        let mut counts = lock(all);
+        let count = counts.entry(peer).or_default();
+        if *count >= WAITING_PER_PEER {
+            return None;
+        }
+        *count += 1;
+        Some(Self { all: Arc::clone(all), peer })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.all);
+        if let Some(count) = counts.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
