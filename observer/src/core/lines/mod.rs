@@ -318,11 +318,14 @@ pub fn not_measurable(line: &dyn FaultLine, coverage: &[SignalCoverage]) -> Opti
 /// of metrics that does not run, a name server that is gone.
 const LOAD_SHARE: u64 = 10;
 
-/// Whether a destination never answered, and few of the connects went there.
+/// Whether a destination never answered, and few of the connects went there: of the observed command's, where it is
+/// the one that connects there, whatever else connects on this host.
 fn is_beside_the_load(ledger: &Ledger, destination: &Subject) -> bool {
     let of = |signal| ledger.in_run(signal, destination).unwrap_or(0);
-    let attempts = ledger.of_signal(Signal::ConnectAttempt).filter(|(at, _)| at.destination.is_some());
-    let all: u64 = attempts.map(|(_, series)| series.in_run).sum();
+    let attempts = || ledger.of_signal(Signal::ConnectAttempt).filter(|(at, _)| at.destination.is_some());
+    let by_command = attempts().any(|(at, series)| at == destination && series.generator);
+    let counts = attempts().filter(|(_, series)| series.generator || !by_command);
+    let all: u64 = counts.map(|(_, series)| series.in_run).sum();
     of(Signal::ConnectionOpened) == 0 && of(Signal::ConnectAttempt) * LOAD_SHARE < all
 }
 

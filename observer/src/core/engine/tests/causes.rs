@@ -140,6 +140,17 @@ fn an_address_beside_the_load_that_never_answers_is_no_fault() {
 }
 
 #[test]
+fn what_others_on_the_host_connect_to_does_not_hide_where_the_command_gets_no_answer() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(9);
+    story.counted(Signal::ConnectAttempt, destination(81), 100_000);
+    story.frame.signals.iter_mut().for_each(|sample| sample.generator = false);
+    story.counted(Signal::ConnectAttempt, destination(9), 150);
+    story.counted(Signal::ConnectRefused, destination(9), 150);
+    story.step();
+    assert_eq!(lines(&story.end().verdict().hits), ["connection_refused"]);
+}
+
+#[test]
 fn one_lost_segment_in_a_thousand_is_no_fault_and_one_in_twenty_is() {
     let lost = |per_tick: u64| {
         let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
