@@ -23,6 +23,8 @@ pub(super) struct Judge {
     verdict: Arc<Verdict>,
     verdicts: Pace,
     hits: Pace,
+    /// Whether something was hit that the verdict does not say yet.
+    unjudged: bool,
     shown_ns: u64,
 }
 
@@ -34,13 +36,15 @@ impl Judge {
             verdict,
             verdicts: Pace::every_ms(VERDICT_MS).at_most_one_in(VERDICT_SHARE),
             hits: Pace::every_ms(0).at_most_one_in(HIT_SHARE),
+            unjudged: false,
             shown_ns: 0,
         }
     }
 
     /// Whether it is time to show how things stand; the verdict is then as new as it is to be.
     pub(super) fn is_time(&mut self, now_ns: u64, hit: bool, engine: &Engine) -> bool {
-        let hit = hit && self.hits.is_due(now_ns);
+        self.unjudged |= hit;
+        let hit = self.unjudged && self.hits.is_due(now_ns);
         if !hit && now_ns.saturating_sub(self.shown_ns) < SHOW_NS {
             return false;
         }
@@ -56,6 +60,7 @@ impl Judge {
         let watch = Stopwatch::start(&mono_ns);
         self.verdict = Arc::new(engine.verdict(own_cost()));
         let cost = watch.cost(&mono_ns);
+        self.unjudged = false;
         self.verdicts.ran_at(watch.started_ns(), cost);
         self.hits.ran_at(watch.started_ns(), cost);
     }
