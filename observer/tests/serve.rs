@@ -149,3 +149,21 @@ fn what_cannot_be_served_is_said_before_anything_is_observed() {
     let (status, words) = serve(&["--listen", "nowhere"]);
     assert!(status == Some(2) && words.contains("names no port"), "{words}");
 }
+
+#[test]
+fn what_is_ready_to_use_asks_for_metrics_that_there_are() {
+    let told = include_str!("../../docs/metrics.md");
+    for (file, text) in [
+        ("observer.rules.yml", include_str!("../../docs/deploy/prometheus/observer.rules.yml")),
+        ("observer.test.yml", include_str!("../../docs/deploy/prometheus/observer.test.yml")),
+        ("observer.json", include_str!("../../docs/deploy/grafana/observer.json")),
+    ] {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+        let names: Vec<&str> = words.filter(|word| word.starts_with("observer_")).collect();
+        assert!(!names.is_empty(), "{file} asks for nothing");
+        for name in names {
+            let is_told = ["`", "{"].iter().any(|end| told.contains(&format!("`{name}{end}")));
+            assert!(is_told, "{file} asks for {name}");
+        }
+    }
+}
