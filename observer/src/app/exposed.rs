@@ -16,7 +16,7 @@ use crate::{
         verdict::Verdict,
     },
     sinks::{
-        http::{Board, Bound, FrameWanted, Listen, Server, Ways, router},
+        http::{Board, Bound, FrameWanted, Listen, Notice, Server, Ways, router},
         prometheus::{Metrics, Now},
     },
 };
@@ -28,7 +28,8 @@ pub(super) struct Exposed {
 }
 
 impl Exposed {
-    /// Serves on `--listen`, or on `default`; `None` without either.
+    /// Serves on `--listen`, or on `default`; `None` without either. What happens to the server goes to `notify`: it is
+    /// not printed over a dashboard.
     ///
     /// # Errors
     ///
@@ -38,6 +39,7 @@ impl Exposed {
         default: Option<Listen>,
         header: &RunHeader,
         senders: Senders,
+        notify: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Option<Self>> {
         let Some(listen) = args.listen.clone().or(default) else { return Ok(None) };
         let bound = Bound::open(&listen, args.web_config_file.as_deref())?;
@@ -52,8 +54,7 @@ impl Exposed {
         let board = Arc::new(Board::new(metrics, &header.id, ways));
         board.looked(mono_ns());
         let (scheme, status) = (bound.scheme(), bound.status());
-        let server =
-            bound.serve(router(Arc::clone(&board), status), |notice| say(format_args!("{notice}")))?;
+        let server = bound.serve(router(Arc::clone(&board), status), notify)?;
         say(format_args!("listening on {scheme}://{}", server.local_addr()));
         Ok(Some(Self { board, server }))
     }
@@ -77,6 +78,11 @@ impl Exposed {
     pub(super) fn close(self) {
         self.server.stop();
     }
+}
+
+/// Where nothing is drawn, a notice is printed.
+pub(super) fn print(notice: Notice) {
+    say(format_args!("{notice}"));
 }
 
 /// Answers who wants to know all that is known.

@@ -30,7 +30,10 @@ use crate::{
     kernel::Options,
     privileges,
     recording::{Recorded, RecordingError, Saved, Saving},
-    sinks::report::{Format, render},
+    sinks::{
+        http::Notice,
+        report::{Format, render},
+    },
     tui::{
         self,
         feed::{Feed, Request},
@@ -108,7 +111,10 @@ fn observe(
         let record = args.scope.record.clone();
         let mut observation = Observation::begin(Subject::in_scope(args.scope), options, record.as_deref())?;
         let (wait, senders) = Wait::new(&observation)?;
-        observation.expose(Exposed::open(&args.expose, None, observation.engine().header(), senders)?);
+        let notices = feed.clone();
+        let notify = move |notice: Notice| drop(notices.send(Feed::Notice(notice.to_string())));
+        let header = observation.engine().header();
+        observation.expose(Exposed::open(&args.expose, None, header, senders, notify)?);
         if !args.keep.is_zero() {
             // Where it cannot be kept, the dashboard says so as long as it runs.
             let _ = observation.keep(args.keep);

@@ -92,7 +92,8 @@ impl Run {
         let options = Options { precise: args.scope.precise };
         let mut observation = Observation::begin(subject, options, args.scope.record.as_deref())?;
         let (wait, senders) = Wait::new(&observation)?;
-        observation.expose(Exposed::open(&args.expose, None, observation.engine().header(), senders)?);
+        let header = observation.engine().header();
+        observation.expose(Exposed::open(&args.expose, None, header, senders, exposed::print)?);
         if let Some(why) = observation.blind() {
             say(format_args!("no probes ({why}); counting on the kernel's own counters only"));
         }

@@ -46,7 +46,8 @@ async fn observe(args: ServeArgs, signals: UnboundedReceiver<Received>) -> Resul
     let options = Options { precise: scope.precise };
     let mut observation = Observation::begin(Subject::in_scope(scope), options, record.as_deref())?;
     let (wait, senders) = Wait::new(&observation)?;
-    let exposed = Exposed::open(&expose, Some(Listen::default()), observation.engine().header(), senders)?;
+    let (header, default) = (observation.engine().header(), Some(Listen::default()));
+    let exposed = Exposed::open(&expose, default, header, senders, exposed::print)?;
     observation.expose(exposed);
     if let Some(why) = observation.blind() {
         say(format_args!("no probes ({why}); counting on the kernel's own counters only"));
