@@ -403,6 +403,31 @@ pub struct SignalCoverage {
     pub why_degraded: Option<String>,
 }
 
+#[cfg(test)]
+impl RunHeader {
+    /// That of a test, in which every signal is had on this tier.
+    pub(crate) fn on(tier: Tier) -> Self {
+        let had = |signal: &Signal| SignalCoverage {
+            signal: *signal,
+            tier,
+            source: "test".into(),
+            why_degraded: None,
+        };
+        Self {
+            id: "test".into(),
+            observer_version: "0".into(),
+            host: "host".into(),
+            kernel: "kernel".into(),
+            netns: None,
+            command: Vec::new(),
+            targets: Vec::new(),
+            ignore: Vec::new(),
+            plan: Vec::new(),
+            coverage: Signal::ALL.iter().map(had).collect(),
+        }
+    }
+}
+
 /// Everything about a run that is known before its first frame; stored at the head of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunHeader {

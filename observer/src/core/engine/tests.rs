@@ -44,18 +44,7 @@ impl Story {
                 SignalCoverage { signal: *signal, tier, source: "test".into(), why_degraded: None }
             })
             .collect();
-        let header = RunHeader {
-            id: "test".into(),
-            observer_version: "0".into(),
-            host: "host".into(),
-            kernel: "kernel".into(),
-            netns: None,
-            command: vec!["load".into()],
-            targets,
-            ignore: Vec::new(),
-            plan: Vec::new(),
-            coverage,
-        };
+        let header = RunHeader { command: vec!["load".into()], targets, coverage, ..RunHeader::on(tier) };
         let mut story =
             Self { engine: Engine::new(header), frame: Frame::default(), known: Known::default() };
         story.frame.mono_ns = 1_000 * MS;

@@ -8,34 +8,13 @@ use proptest::{collection::vec, option, prelude::*};
 use super::*;
 use crate::core::{
     engine::Engine,
-    frame::{LogTopic, PhaseSource, RunHeader, SignalCoverage, Tier},
+    frame::{LogTopic, PhaseSource, RunHeader, Tier},
     ledger::Ledger,
     subject::Controller,
 };
 
 const NETNS: u32 = 7;
 const TICK_NS: u64 = 100_000_000;
-
-fn header() -> RunHeader {
-    let coverage = |signal: &Signal| SignalCoverage {
-        signal: *signal,
-        tier: Tier::Trampoline,
-        source: "test".into(),
-        why_degraded: None,
-    };
-    RunHeader {
-        id: "test".into(),
-        observer_version: "0".into(),
-        host: "host".into(),
-        kernel: "kernel".into(),
-        netns: None,
-        command: Vec::new(),
-        targets: Vec::new(),
-        ignore: Vec::new(),
-        plan: Vec::new(),
-        coverage: Signal::ALL.iter().map(coverage).collect(),
-    }
-}
 
 fn listener(address: &str) -> Subject {
     Subject::listener(NETNS, address.parse().expect("an address"))
@@ -229,7 +208,7 @@ proptest! {
     fn a_ledger_that_begins_with_a_keyframe_goes_on_as_one_that_saw_everything(frames in frames()) {
         for split in 1..frames.len() {
             let (mut full, mut later, mut known) =
-                (Ledger::new(&header()), Ledger::new(&header()), Known::default());
+                (Ledger::new(&RunHeader::on(Tier::Trampoline)), Ledger::new(&RunHeader::on(Tier::Trampoline)), Known::default());
             for frame in &frames[..split] {
                 full.enter(frame);
                 known.enter(frame);
@@ -310,7 +289,7 @@ fn an_episode_under_way_begins_after_the_keyframe_in_the_phase_that_it_is_in() {
         .map(|(at, n, s)| phase(at, n, s));
     // They stay in the order in which they were told.
     assert_eq!(opening[1].marks, [started, planned, spike]);
-    let mut engine = Engine::new(header());
+    let mut engine = Engine::new(RunHeader::on(Tier::Trampoline));
     opening.iter().for_each(|frame| drop(engine.step(frame)));
     assert_eq!(engine.verdict(None).run.clock.mono_ns, ns(4));
 

@@ -4,7 +4,7 @@ use observer_common::{Signal, SubjectKind};
 
 use super::*;
 use crate::core::{
-    frame::{Loss, Mark, SignalCoverage, SignalSample, Tier},
+    frame::{Loss, Mark, SignalSample, Tier},
     snapshot::Snapshot,
     subject::{Controller, Subject},
 };
@@ -21,24 +21,7 @@ struct Exposed {
 
 impl Exposed {
     fn new() -> Self {
-        let had = |signal: &Signal| SignalCoverage {
-            signal: *signal,
-            tier: Tier::Trampoline,
-            source: "test".into(),
-            why_degraded: None,
-        };
-        let header = RunHeader {
-            id: "test".into(),
-            observer_version: "0".into(),
-            host: "host".into(),
-            kernel: "kernel".into(),
-            netns: None,
-            command: Vec::new(),
-            targets: Vec::new(),
-            ignore: Vec::new(),
-            plan: Vec::new(),
-            coverage: Signal::ALL.iter().map(had).collect(),
-        };
+        let header = RunHeader::on(Tier::Trampoline);
         let metrics = Metrics::new(header.clone()).expect("metrics");
         let mut exposed = Self { engine: Engine::new(header), metrics, seq: 0 };
         let at_ns = exposed.now_ns();
