@@ -34,6 +34,12 @@ pub struct Key {
     pub reason: u16,
 }
 
+impl Key {
+    /// Nobody's.
+    pub const ZERO: Self =
+        Self { cgroup: 0, address: [0; 16], netns: 0, pid: 0, signal: 0, port: 0, flags: 0, reason: 0 };
+}
+
 /// What one CPU has counted for one [`Key`] since the probes were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -2,12 +2,12 @@
 
 use crate::Key;
 
-/// The first occurrence of a failure for a subject: it wakes user space and carries the name of
-/// the process while it is still there to be named.
+/// The first occurrence of a failure for a subject, or the first after a quiet time: it wakes user space and carries
+/// the name of the process while it is still there to be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Event {
-    /// The cell that has just been created.
+    /// The cell that it counts in.
     pub key: Key,
     /// CLOCK_MONOTONIC of the occurrence, in nanoseconds.
     pub at_ns: u64,

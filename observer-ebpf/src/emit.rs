@@ -1,7 +1,7 @@
-//! Counting: one clock read, one cell, and an event when the cell is new.
+//! Counting: one clock read, one cell, and an event when the cell is new or was quiet for long.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
-use observer_common::{Cell, Event, Key};
+use observer_common::{Cell, Event, Key, Signal};
 
 use crate::{
     maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, LOADS, LOST, offsets},
@@ -15,6 +15,18 @@ pub struct Level {
     pub used: u32,
     /// Limit in force.
     pub limit: u32,
+}
+
+/// A failure after so long without one wakes user space as the first one did. As long as a fault line stays hit
+/// after its last failure.
+const QUIET_NS: u64 = 10_000_000_000;
+
+/// What was added to a cell.
+#[derive(Clone, Copy)]
+struct Added {
+    at_ns: u64,
+    /// Since the latest occurrence that this CPU counted; 0 where this is its first.
+    after_ns: u64,
 }
 
 /// What is to be added to a cell.
@@ -97,15 +109,17 @@ pub fn count_failure_of(key: &Key, task: *const u8) {
 
 #[inline(always)]
 fn count_load(key: &Key, occurrence: Occurrence) {
-    if !add(&LOADS, key, &occurrence) {
+    if add(&LOADS, key, &occurrence).is_none() {
         create_load(key, &occurrence);
     }
 }
 
 #[inline(always)]
 fn count_failed(key: &Key, occurrence: Occurrence) {
-    if !add(&FAILURES, key, &occurrence) {
-        create_failure(key, &occurrence);
+    match add(&FAILURES, key, &occurrence) {
+        None => create_failure(key, &occurrence),
+        Some(added) if added.after_ns > QUIET_NS => tell(key, added.at_ns, occurrence.task),
+        Some(_) => {}
     }
 }
 
@@ -119,13 +133,16 @@ pub fn is_known(key: &Key) -> bool {
 /// a time on a CPU (what it skips is in `recursion_misses`; 5.12 and later for trampolines, 6.1 and
 /// later for tracepoints), and programs that share a key run in the same context.
 #[inline(always)]
-fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> bool {
-    let Some(cell) = cells.get_ptr_mut(key) else { return false };
+fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<Added> {
+    let cell = cells.get_ptr_mut(key)?;
     // SAFETY: the kernel returned this CPU's value of a live map entry.
     let cell = unsafe { &mut *cell };
     let now = occurrence.at_ns();
+    let mut added = Added { at_ns: now, after_ns: 0 };
     if cell.count == 0 {
         cell.first_ns = now;
+    } else {
+        added.after_ns = now.saturating_sub(cell.last_ns);
     }
     cell.count += occurrence.times;
     cell.last_ns = now;
@@ -133,7 +150,7 @@ fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> bool {
     if occurrence.level.used > cell.peak {
         cell.peak = occurrence.level.used;
     }
-    true
+    Some(added)
 }
 
 /// The first occurrence for this subject. Not inlined: it runs once per subject, and the programs
@@ -167,14 +184,14 @@ fn create(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<u64> {
     if cells.insert(key, &cell, BPF_NOEXIST).is_ok() {
         return Some(now);
     }
-    if !add(cells, key, occurrence) {
+    if add(cells, key, occurrence).is_none() {
         lost(key.signal, occurrence.times);
     }
     None
 }
 
-/// Wakes user space.
-#[inline(always)]
+/// Wakes user space. Not inlined: it is rare.
+#[inline(never)]
 fn tell(key: &Key, at_ns: u64, task: *const u8) {
     let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
         bump(EVENTS_LOST.get_ptr_mut(0), 1);
@@ -193,7 +210,9 @@ fn tell(key: &Key, at_ns: u64, task: *const u8) {
 /// Notes what could not be counted.
 #[inline(always)]
 pub fn lost(signal: u16, times: u64) {
-    bump(LOST.get_ptr_mut(u32::from(signal)), times);
+    let slot = LOST.get_ptr_mut(0).filter(|_| usize::from(signal) < Signal::COUNT);
+    // SAFETY: the kernel returned this CPU's value of a live map entry, and the index is within it.
+    bump(slot.map(|slots| unsafe { slots.cast::<u64>().add(usize::from(signal)) }), times);
 }
 
 #[inline(always)]

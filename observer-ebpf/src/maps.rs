@@ -19,15 +19,16 @@ pub static LOADS: Cells = Cells::with_max_entries(16_384, 0);
 #[map]
 pub static FAILURES: Cells = Cells::with_max_entries(8192, 0);
 
-/// Occurrences that found no room in [`LOADS`] or [`FAILURES`], per signal.
+/// Occurrences that found no room in [`LOADS`] or [`FAILURES`], in the one element: user space reads it at every
+/// tick.
 #[map]
-pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Signal::COUNT as u32, 0);
+pub static LOST: PerCpuArray<[u64; Signal::COUNT]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Events that found no room in [`EVENTS`], in the one element.
 #[map]
 pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// First occurrences of failures; see [`observer_common::Event`].
+/// First occurrences of failures, and the first after a quiet time; see [`observer_common::Event`].
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
 

@@ -7,27 +7,29 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
-use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
 use observer_common::{Cell, Event, Key, Signal, SubjectKind, key_flags};
 
-use super::{Kernel, KernelError, reasons::Reasons};
-use crate::core::{
-    frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
-    subject::{Controller, Subject},
+use super::{Kernel, KernelError, cells::Cells, reasons::Reasons};
+use crate::{
+    core::{
+        frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
+        subject::{Controller, Subject},
+    },
+    sources::{Clock, Pace, Stopwatch},
 };
 
 /// Reads the maps of a loaded [`Kernel`] and keeps what it last read, so that a frame holds only
 /// what changed.
 pub struct Drain {
-    cells: [PerCpuHashMap<MapData, Key, Cell>; 2],
-    lost: PerCpuArray<MapData, u64>,
+    failures: Counted,
+    loads: Counted,
+    lost: PerCpuArray<MapData, [u64; Signal::COUNT]>,
     events_lost: PerCpuArray<MapData, u64>,
     events: RingBuf<MapData>,
     tiers: HashMap<u16, SignalSource>,
     reasons: Reasons,
-    seen: HashMap<Key, u64>,
     losses: HashMap<String, u64>,
-    read_ns: Option<u64>,
     /// Descriptors of the attached programs, by their hooks.
     programs: BTreeMap<String, Vec<i32>>,
     /// Until the next look at what the kernel skipped.
@@ -36,6 +38,60 @@ pub struct Drain {
 
 /// Ticks between two looks at what the kernel skipped: it takes a file per program.
 const RECURSION_TICKS: u64 = 10;
+
+/// The share of a CPU that reading the failures may take, one in so many: thousands of subjects make it dear.
+const FAILURES_SHARE: u64 = 100;
+/// The same for the load, which is not as urgent.
+const LOADS_SHARE: u64 = 400;
+
+/// A map of cells, and what it last said.
+struct Counted {
+    cells: Cells,
+    seen: HashMap<Key, u64>,
+    read_ns: Option<u64>,
+    pace: Pace,
+}
+
+impl Counted {
+    fn of(kernel: &mut Kernel, name: &'static str, share: u64) -> Result<Self, KernelError> {
+        let map = kernel.ebpf.take_map(name);
+        let cells = match map {
+            Some(Map::PerCpuHashMap(map)) => Cells::new(map).map_err(MapError::IoError),
+            _ => Err(MapError::InvalidName { name: name.to_owned() }),
+        };
+        let cells = cells.map_err(|source| KernelError::Map { name, source })?;
+        let pace = Pace::every_ms(0).at_most_one_in(share);
+        Ok(Self { cells, seen: HashMap::new(), read_ns: None, pace })
+    }
+
+    /// Hands over every cell that changed since the last read, with the instants of that and of this read. The
+    /// first read has none before it.
+    fn changed(&mut self, clock: Clock<'_>, mut take: impl FnMut(&Key, &Cell, Read)) -> io::Result<()> {
+        let watch = Stopwatch::start(clock);
+        let read = Read { at_ns: watch.started_ns(), since_ns: self.read_ns };
+        if !self.pace.is_due(read.at_ns) {
+            return Ok(());
+        }
+        let seen = &mut self.seen;
+        let outcome = self.cells.read(|key, cell| {
+            if cell.count != 0 && seen.insert(*key, cell.count) != Some(cell.count) {
+                take(key, cell, read);
+            }
+        });
+        if outcome.is_ok() {
+            self.read_ns = Some(read.at_ns);
+        }
+        self.pace.ran_at(read.at_ns, watch.cost(clock));
+        outcome
+    }
+}
+
+/// The instants of a read of a map and of the one before it.
+#[derive(Clone, Copy)]
+struct Read {
+    at_ns: u64,
+    since_ns: Option<u64>,
+}
 
 /// How a probed signal is read.
 #[derive(Clone, Copy)]
@@ -58,15 +114,14 @@ impl Drain {
             .collect();
         let programs = program_fds(kernel);
         Ok(Self {
-            cells: [take(kernel, "FAILURES")?, take(kernel, "LOADS")?],
+            failures: Counted::of(kernel, "FAILURES", FAILURES_SHARE)?,
+            loads: Counted::of(kernel, "LOADS", LOADS_SHARE)?,
             lost: take(kernel, "LOST")?,
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,
             tiers,
             reasons: kernel.reasons.clone(),
-            seen: HashMap::new(),
             losses: HashMap::new(),
-            read_ns: None,
             programs,
             ticks_to_look: 0,
         })
@@ -91,50 +146,45 @@ impl Drain {
     /// Makes the next tick look at everything, because it is the last one.
     pub fn look_at_everything(&mut self) {
         self.ticks_to_look = 0;
+        self.failures.pace = Pace::every_ms(0);
+        self.loads.pace = Pace::every_ms(0);
     }
 
     /// Adds every cell that changed since the last call. `clock` is CLOCK_MONOTONIC in nanoseconds.
-    pub fn tick(&mut self, clock: &dyn Fn() -> u64, frame: &mut Frame) {
+    pub fn tick(&mut self, clock: Clock<'_>, frame: &mut Frame) {
         let began = clock();
-        let error = self.cells(began, frame).err().map(|error| error.to_string());
-        self.read_ns = Some(began);
+        let error = self.cells(clock, frame).err().map(|error| error.to_string());
         self.losses(frame);
         frame.sources.push(SourceStatus { source: "probes".into(), duration_ns: clock() - began, error });
     }
 
-    fn cells(&mut self, began: u64, frame: &mut Frame) -> Result<(), MapError> {
-        for entry in self.cells.iter().flat_map(PerCpuHashMap::iter) {
-            let (key, values) = entry?;
-            let mut total = Cell::default();
-            values.iter().for_each(|cell| total.merge(cell));
-            if total.count == 0 || self.seen.insert(key, total.count) == Some(total.count) {
-                continue;
-            }
-            let Some(source) = self.tiers.get(&key.signal) else { continue };
+    fn cells(&mut self, clock: Clock<'_>, frame: &mut Frame) -> io::Result<()> {
+        let Self { failures, loads, tiers, reasons, .. } = self;
+        let signals = &mut frame.signals;
+        let mut take = |key: &Key, cell: &Cell, read: Read| {
+            let Some(source) = tiers.get(&key.signal) else { return };
             if key.flags & key_flags::FALLBACK != 0 && !source.fallback {
-                continue;
+                return;
             }
-            // Before the first read it had counted nothing until just before its first occurrence.
-            let before_first = || total.first_ns.min(began).saturating_sub(1);
-            let since_ns = self.read_ns.unwrap_or_else(before_first);
-            let sample = sample(&key, &total, source.tier, began, since_ns);
-            frame.signals.extend(sample.map(|sample| SignalSample {
-                reason: self.reasons.name(sample.signal, key.reason),
-                ..sample
-            }));
-        }
+            let sample = sample(key, cell, source.tier, read);
+            signals.extend(
+                sample
+                    .map(|sample| SignalSample { reason: reasons.name(sample.signal, key.reason), ..sample }),
+            );
+        };
+        let outcome = failures.changed(clock, &mut take).and(loads.changed(clock, &mut take));
         // The map's order is the kernel's hash order; ours is the key's, so that runs compare.
-        frame
-            .signals
-            .sort_by(|a, b| (a.signal, &a.subject, &a.reason).cmp(&(b.signal, &b.subject, &b.reason)));
-        Ok(())
+        signals.sort_by(|a, b| (a.signal, &a.subject, &a.reason).cmp(&(b.signal, &b.subject, &b.reason)));
+        outcome
     }
 
     fn losses(&mut self, frame: &mut Frame) {
         let mut now: Vec<(String, u64)> = Vec::new();
-        for signal in Signal::ALL {
-            let count = self.lost.get(&(*signal as u32), 0).map_or(0, |values| values.iter().sum());
-            now.push((format!("map_full:{}", signal.name()), count));
+        if let Ok(per_cpu) = self.lost.get(&0, 0) {
+            let lost = |signal: Signal| per_cpu.iter().map(|lost| lost[usize::from(signal as u16)]).sum();
+            let lost =
+                Signal::ALL.iter().map(|signal| (*signal, lost(*signal))).filter(|(_, count)| *count != 0);
+            now.extend(lost.map(|(signal, count)| (format!("map_full:{}", signal.name()), count)));
         }
         let ring: u64 = self.events_lost.get(&0, 0).map_or(0, |values| values.iter().sum());
         now.push(("ring_full".to_owned(), ring));
@@ -152,9 +202,11 @@ impl Drain {
     }
 }
 
-fn sample(key: &Key, cell: &Cell, tier: Tier, read_ns: u64, since_ns: u64) -> Option<SignalSample> {
+fn sample(key: &Key, cell: &Cell, tier: Tier, read: Read) -> Option<SignalSample> {
     let signal = Signal::from_number(key.signal)?;
     let nonzero = |value: u32| (value != 0).then_some(u64::from(value));
+    // Before the first read it had counted nothing until just before its first occurrence.
+    let before_first = || cell.first_ns.min(read.at_ns).saturating_sub(1);
     Some(SignalSample {
         signal,
         tier,
@@ -166,8 +218,8 @@ fn sample(key: &Key, cell: &Cell, tier: Tier, read_ns: u64, since_ns: u64) -> Op
         last_ns: Some(cell.last_ns),
         peak: nonzero(cell.peak),
         limit: nonzero(cell.limit),
-        read_ns,
-        since_ns,
+        read_ns: read.at_ns,
+        since_ns: read.since_ns.unwrap_or_else(before_first),
     })
 }
 

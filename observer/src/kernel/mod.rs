@@ -3,8 +3,10 @@
 
 pub mod attach;
 pub mod btf;
+mod cells;
 pub mod coverage;
 pub mod drain;
+mod heap;
 pub mod load;
 pub mod log;
 mod memlock;
