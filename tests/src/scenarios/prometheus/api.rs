@@ -140,6 +140,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether it has been scraped, and has answered in time. On a busy host a password may take too long the first
+    /// time that it is checked; that says nothing of who is let in.
+    pub fn has_answered(&self) -> bool {
+        self.health != "unknown" && !self.last_error.ends_with("context deadline exceeded")
+    }
+
     /// The job that it belongs to.
     pub fn job(&self) -> &str {
         self.labels.get("job").map_or("", |job| job)

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 use self::{
-    api::{Alert, Prometheus, Sample},
+    api::{Alert, Prometheus, Sample, Target},
     files::Way,
     tool::Promtool,
 };
@@ -145,9 +145,9 @@ impl Served {
 fn check_targets(prometheus: &Prometheus, way: Way) -> Result<()> {
     let expected = way.jobs().len();
     let targets = wait_for(
-        "targets that have been scraped",
+        "an answer of every target",
         || prometheus.targets(),
-        |targets| targets.len() == expected && targets.iter().all(|target| target.health != "unknown"),
+        |targets| targets.len() == expected && targets.iter().all(Target::has_answered),
     )?;
     for target in targets {
         let (job, error) = (target.job(), &target.last_error);
@@ -165,9 +165,8 @@ fn check_targets(prometheus: &Prometheus, way: Way) -> Result<()> {
 
 /// An episode is under way, the rules have been evaluated over it, and nothing is told of it.
 fn check_before(prometheus: &Prometheus) -> Result<()> {
-    let begun = |samples: &Vec<Sample>| samples.iter().any(|sample| sample.value() == "1");
-    wait_for("an episode", || prometheus.query(UNDER_WAY), begun)?;
-    wait_for(RECORDED, || prometheus.query(RECORDED), |samples| !samples.is_empty())?;
+    wait_for_value(prometheus, UNDER_WAY, "1")?;
+    samples(prometheus, RECORDED)?;
     let firing: Vec<Alert> = prometheus.alerts()?.into_iter().filter(Alert::is_firing).collect();
     ensure!(firing.is_empty(), "alerts fire before the fault: {firing:?}");
     check_first(prometheus, None)?;
@@ -192,7 +191,7 @@ fn check_alert(prometheus: &Prometheus, address: &str) -> Result<()> {
 
 /// This fault line is the first, and all others are not.
 fn check_first(prometheus: &Prometheus, line: Option<&str>) -> Result<()> {
-    let samples = prometheus.query(FIRST)?;
+    let samples = samples(prometheus, FIRST)?;
     let of = |sample: &Sample| sample.metric.get("fault_line").cloned().unwrap_or_default();
     let lines: BTreeMap<String, &str> = samples.iter().map(|sample| (of(sample), sample.value())).collect();
     ensure!(lines.len() == samples.len() && lines.contains_key(LINE), "{FIRST}: {samples:?}");
@@ -203,7 +202,7 @@ fn check_first(prometheus: &Prometheus, line: Option<&str>) -> Result<()> {
 
 /// observer says the same of the scrapes that were refused, through the one that was not.
 fn check_refusals(prometheus: &Prometheus) -> Result<()> {
-    let samples = prometheus.query("observer_http_events_total")?;
+    let samples = samples(prometheus, "observer_http_events_total")?;
     for event in ["handshake_failed", "unauthenticated"] {
         let count = samples.iter().find(|sample| sample.metric.get("event").is_some_and(|it| it == event));
         let count = count.with_context(|| format!("no {event} is counted: {samples:?}"))?;
@@ -214,8 +213,19 @@ fn check_refusals(prometheus: &Prometheus) -> Result<()> {
 
 /// The alert ends with the test that it is about.
 fn check_over(prometheus: &Prometheus) -> Result<()> {
+    wait_for_value(prometheus, UNDER_WAY, "0")?;
     let is_over = |alerts: &Vec<Alert>| !alerts.iter().any(|alert| alert.label("alertname") == ALERT);
     wait_for("the end of the alert", || prometheus.alerts(), is_over).map(drop)
+}
+
+/// The samples of the last scrape. There are none of one that a busy host did not answer in time.
+fn samples(prometheus: &Prometheus, metric: &str) -> Result<Vec<Sample>> {
+    wait_for(metric, || prometheus.query(metric), |samples| !samples.is_empty())
+}
+
+fn wait_for_value(prometheus: &Prometheus, metric: &str, value: &str) -> Result<()> {
+    let has = |samples: &Vec<Sample>| samples.iter().any(|sample| sample.value() == value);
+    wait_for(&format!("{metric} {value}"), || prometheus.query(metric), has).map(drop)
 }
 
 /// Looks until what is seen is what is waited for, and returns it.
