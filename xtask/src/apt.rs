@@ -73,6 +73,16 @@ impl Apt {
     }
 }
 
+/// Unpacks every package in a folder; nothing is installed.
+pub fn extract(downloads: &Path, root: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(downloads).with_context(|| format!("{} cannot be read", downloads.display()))?;
+    for package in entries {
+        process::run(Command::new("dpkg-deb").arg("--extract").arg(package?.path()).arg(root))?;
+    }
+    Ok(())
+}
+
 /// What differs from this machine's own configuration, in apt's form.
 fn configuration(folder: &Path) -> String {
     let at = |name: &str| folder.join(name).display().to_string();

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::apt::Apt;
+use crate::apt::{self, Apt};
 use crate::packages;
 use crate::process;
 use crate::progress::step;
@@ -168,9 +168,7 @@ fn fill(series: &Series, staging: &Path) -> Result<PathBuf> {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
     download(series, &downloads, &staging.join("apt"))?;
-    for package in entries(&downloads) {
-        process::run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&root))?;
-    }
+    apt::extract(&downloads, &root)?;
     // Newer packages know only /usr/lib; the tools for modules still look into /lib.
     if !root.join("lib").exists() {
         symlink("usr/lib", root.join("lib")).context("the folder lib of the kernel cannot be linked")?;

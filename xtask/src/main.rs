@@ -22,6 +22,7 @@ mod pictures;
 mod place;
 mod process;
 mod progress;
+mod prometheus;
 mod results;
 mod rust_files;
 mod setup;
@@ -48,7 +49,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing to build and test: Rust components, bpf-linker, and what the HTTP, VM and browser tests need.
+    /// Install what is missing to build and test: Rust components, bpf-linker, and what the HTTP, Prometheus, VM and browser
+    /// tests need.
     Setup,
     /// Build the optimised binary: target/release/observer.
     Build(build::Args),

@@ -13,6 +13,7 @@ use crate::packages;
 use crate::place::Place;
 use crate::process;
 use crate::progress::{stage, step};
+use crate::prometheus;
 use crate::results::{Outcome, Tally};
 use crate::setup;
 use crate::tree::Tree;
@@ -57,6 +58,9 @@ impl Plan<'_> {
 
     fn on_host(&self, tree: &Tree, scenarios: &[String], tally: &Tally) {
         if process::is_root() {
+            if let Err(error) = stage("set-up: Prometheus", || prometheus::ensure(tree)) {
+                step(format!("its scenarios cannot run: {error:#}"));
+            }
             self.at(Place::Host, tree, scenarios, tally);
         } else {
             let reason = "it needs root: run cargo xtask as root".to_owned();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::process::{self, Ending};
+use crate::toolchain;
 use crate::tree::Tree;
 use crate::vm::Machine;
 
@@ -58,7 +59,8 @@ impl Place {
         }
         let [program, arguments @ ..] = command else { bail!("there is no command to run") };
         let mut command = Command::new(program);
-        let ending = process::stream(command.args(arguments), limit, |line| {
+        command.args(arguments).env("PATH", toolchain::path_with_tools(tree)?);
+        let ending = process::stream(&mut command, limit, |line| {
             on_line(line);
             ControlFlow::Continue(())
         })?;

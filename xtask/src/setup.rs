@@ -1,5 +1,5 @@
-//! Installs what is missing, in parts that can fail on their own: building, HTTP clients, static binaries, machines,
-//! browser.
+//! Installs what is missing, in parts that can fail on their own: building, HTTP clients, static binaries, Prometheus,
+//! machines, browser.
 
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use crate::browser;
 use crate::kernels;
 use crate::packages;
 use crate::progress::{stage, step};
+use crate::prometheus;
 use crate::toolchain::Toolchain;
 use crate::tree::Tree;
 
@@ -19,6 +20,7 @@ pub fn run(tree: &Tree) -> Result<ExitCode> {
     for (title, part) in [
         ("set-up: HTTP clients", http_clients as fn(&Tree) -> Result<()>),
         ("set-up: static binaries", static_binaries),
+        ("set-up: Prometheus", prometheus::ensure),
         ("set-up: virtual machines", virtual_machines),
         ("set-up: browser", browser::ensure),
     ] {

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -109,16 +109,15 @@ impl Toolchain {
 /// Cargo, the one that runs this xtask, in the root of the repository and with the tools folder in front of PATH.
 pub fn cargo(tree: &Tree) -> Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(&tree.root)
-        .env("PATH", path_with_tools(&tree.tools_bin())?)
-        .env("CARGO_TARGET_DIR", &tree.target);
+    command.current_dir(&tree.root).env("PATH", path_with_tools(tree)?).env("CARGO_TARGET_DIR", &tree.target);
     Ok(command)
 }
 
-fn path_with_tools(bin: &Path) -> Result<OsString> {
+/// PATH, with the tools folder in front.
+pub fn path_with_tools(tree: &Tree) -> Result<OsString> {
+    let bin = tree.tools_bin();
     let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths([bin.to_path_buf()].into_iter().chain(env::split_paths(&path)))
+    env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
         .with_context(|| format!("{} cannot stand in PATH", bin.display()))
 }
 

@@ -43,10 +43,11 @@ mod port_exhaustion;
 mod privileges;
 mod privileges_service;
 mod privileges_sudo;
+mod prometheus;
 mod syn_queue;
 mod time_wait;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{env, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -119,6 +120,9 @@ pub const ALL: &[Scenario] = &[
     nothing_left_behind::SCENARIO,
     lab_killed::SCENARIO,
     live_dashboard::SCENARIO,
+    prometheus::PLAIN,
+    prometheus::TLS,
+    prometheus::MUTUAL_TLS,
     conntrack::FULL,
     conntrack::UNRELATED,
     packet_loss::LOSS,
@@ -259,6 +263,13 @@ fn errno_truth(
     let refused = finished.tally.errno(errno).with_context(|| format!("errno {errno} was not provoked"))?;
     let onset: Bracket = refused.first;
     Ok(Truth { onset, place, counts: vec![Count::of(signals).app(refused.count)] })
+}
+
+/// Where a program is, if it is.
+fn installed(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! descriptors under wrk, rests from accepting for half a second at a time, and its accept queue overflows.
 
 use std::{
-    env,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -12,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{PORT, QUIET, Scenario, cascade_fd_accept::check_cascade, overflow_at};
+use super::{PORT, QUIET, Scenario, cascade_fd_accept::check_cascade, installed, overflow_at};
 use crate::{
     check::{Count, Ending, Place, Truth},
     children::Running,
@@ -89,13 +88,6 @@ fn play(stage: &Stage) -> Result<Ending> {
     let effect = overflow_at(nginx.listener(), &labels)?;
     ensure!(cause.onset.to_ns < effect.onset.from_ns, "the overflow came before its cause");
     check_cascade(&cause, &effect, &finished)
-}
-
-/// Where a program is, if it is.
-fn installed(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// An nginx with one worker.
