@@ -35,6 +35,20 @@ pub enum Task {
         #[arg(long)]
         keep: Option<PathBuf>,
     },
+    /// Measure what observing costs, in ratios of on and off.
+    Bench {
+        /// What to measure; everything where nothing is named.
+        names: Vec<String>,
+        /// The observer to measure.
+        #[arg(long)]
+        observer: PathBuf,
+        /// Turns of each.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Length of a turn.
+        #[arg(long, value_name = "S", default_value_t = 4)]
+        seconds: u64,
+    },
     /// Show observer at work: a service with a small accept queue, and a load that is too much for it.
     Demo {
         /// The observer to show.

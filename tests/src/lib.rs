@@ -6,7 +6,10 @@
 //! - [`label`] and [`counters`] know when and how often a fault really occurred, [`watch`] does of any number;
 //! - [`cgroup`] makes the cgroups that limit them;
 //! - [`verdict`], [`check`] and [`explain`] hold observer's verdict against that.
+//!
+//! [`bench`] measures what observing costs.
 
+pub mod bench;
 pub mod bpf;
 pub mod cgroup;
 pub mod check;
@@ -22,6 +25,7 @@ pub mod loss;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod programs;
 pub mod report;
 pub mod roles;
 pub mod runner;

@@ -1,11 +1,11 @@
 //! The lab's command line: parse, do, exit status.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Parser;
 use observer_lab::{
-    children, cleanup,
+    bench, children, cleanup,
     cli::{Cli, Task},
     demo, runner, scenarios,
 };
@@ -42,6 +42,11 @@ fn perform(cli: &Cli) -> Result<ExitCode> {
         Task::Provoke { scenarios } => {
             cleanup::on_signals()?;
             runner::run(scenarios, None, None)
+        }
+        Task::Bench { names, observer, rounds, seconds } => {
+            cleanup::on_signals()?;
+            let plan = bench::Plan { rounds: (*rounds).max(1), turn: Duration::from_secs((*seconds).max(1)) };
+            bench::run(names, observer, &plan)
         }
         Task::Demo { observer } => {
             cleanup::on_signals()?;

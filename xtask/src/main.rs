@@ -3,12 +3,14 @@
 
 mod accuracy;
 mod apt;
+mod bench;
 mod bpf_linker;
 mod browser;
 mod build;
 mod cpio;
 mod demo;
 mod doctor;
+mod document;
 mod elf;
 mod initramfs;
 mod kernels;
@@ -61,6 +63,8 @@ enum Command {
     Test(test::Args),
     /// Run the lab on every kernel and write the numbers into docs/accuracy.md.
     Accuracy(accuracy::Args),
+    /// Measure what observing costs, on and off in turns, and write it into docs/performance.md.
+    Bench(bench::Args),
     /// Make the pictures that README shows anew: docs/pictures.
     Pictures,
     /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips, pictures and licences.
@@ -89,6 +93,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo => demo::run(&tree),
         Command::Test(args) => test::run(&tree, &args),
         Command::Accuracy(args) => accuracy::run(&tree, &args),
+        Command::Bench(args) => bench::run(&tree, &args),
         Command::Pictures => pictures::run(&tree),
         Command::Lint => lint::run(&tree),
         Command::Kernels(args) => kernels::run(&tree, &args),

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod appetite;
 pub mod await_signal;
+pub mod crowd;
 pub mod decoys;
 pub mod dial;
 pub mod exit;
@@ -43,6 +44,9 @@ pub enum Role {
     /// An HTTP load of known shape.
     #[command(hide = true)]
     Shape(shape::Shape),
+    /// Sockets that are there and do nothing.
+    #[command(hide = true)]
+    Crowd(crowd::Crowd),
     /// Raw SYNs from sources that do not exist.
     #[command(hide = true)]
     Flood(flood::Flood),
@@ -85,6 +89,7 @@ impl Role {
             Self::Serve(role) => role.play(),
             Self::Load(role) => role.play(),
             Self::Shape(role) => role.play(),
+            Self::Crowd(role) => role.play(),
             Self::Flood(role) => role.play(),
             Self::Ports(role) => role.play(),
             Self::Files(role) => role.play(),
@@ -185,6 +190,7 @@ mod tests {
             }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
+            Role::Crowd(crowd::Crowd { listeners: 3, connections: 5 }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),
             Role::Files(files::Files { user: 65534, failures: 5, interval_ms: 1 }),
             Role::Program(program::Program {

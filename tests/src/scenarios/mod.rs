@@ -47,7 +47,7 @@ mod prometheus;
 mod syn_queue;
 mod time_wait;
 
-use std::{env, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -263,13 +263,6 @@ fn errno_truth(
     let refused = finished.tally.errno(errno).with_context(|| format!("errno {errno} was not provoked"))?;
     let onset: Bracket = refused.first;
     Ok(Truth { onset, place, counts: vec![Count::of(signals).app(refused.count)] })
-}
-
-/// Where a program is, if it is.
-fn installed(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 #[cfg(test)]

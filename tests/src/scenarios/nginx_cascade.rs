@@ -6,18 +6,19 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{PORT, QUIET, Scenario, cascade_fd_accept::check_cascade, installed, overflow_at};
+use super::{PORT, QUIET, Scenario, cascade_fd_accept::check_cascade, overflow_at};
 use crate::{
     check::{Count, Ending, Place, Truth},
     children::Running,
     clock::{Bracket, mono_ns},
     counters::Counter,
     label::Labeller,
+    programs::{first_child, installed},
     report::Report,
     roles::{Role, program::Program},
     stage::{Observed, PATIENCE, Stage},
@@ -145,20 +146,6 @@ impl Nginx {
             counts: vec![Count::of(&["descriptor_limit"]).app(refused)],
         })
     }
-}
-
-/// Waits for the first child of a process.
-fn first_child(pid: u32) -> Result<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        if let Some(child) = children.split_whitespace().next() {
-            return Ok(child.parse()?);
-        }
-        thread::sleep(PERIOD);
-    }
-    bail!("process {pid} forked no worker within {PATIENCE:?}")
 }
 
 /// Around the instant at which the log first said EMFILE; microseconds before, accept() had failed.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 pub use self::counts::Count;
 pub use self::load::Load;
 pub use self::measured::{forget, keep_counts, keep_load};
+use crate::document::replace;
 use crate::kernels;
 use crate::matrix::Plan;
 use crate::place::Place;
@@ -23,9 +24,6 @@ use crate::tree::Tree;
 
 /// The document, below the root of the repository.
 const DOCUMENT: &str = "docs/accuracy.md";
-
-/// Where a generated part ends.
-const END: &str = "<!-- end -->";
 
 /// Arguments of `cargo xtask accuracy`.
 #[derive(clap::Args)]
@@ -73,41 +71,9 @@ fn places() -> impl Iterator<Item = Place> {
     [Place::Host].into_iter().chain(kernels::all().into_iter().map(Place::Machine))
 }
 
-/// Puts new content between the markers of a generated part.
-fn replace(text: &str, part: &str, content: &str) -> Result<String> {
-    let begin = format!("<!-- generated: {part} -->");
-    let parts = text
-        .split_once(&begin)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)))
-        .with_context(|| format!("{DOCUMENT} has no `{begin}` with an `{END}` after it"))?;
-    Ok(format!("{}{begin}\n\n{}\n\n{END}{}", parts.0, content.trim(), parts.1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_between_the_markers_changes() -> Result<()> {
-        let text = "a\n<!-- generated: load -->\nold\n<!-- end -->\nb\n\
-                    <!-- generated: counts -->\n<!-- end -->\nc\n";
-        let once = replace(text, "load", "new\n")?;
-        assert_eq!(
-            once,
-            "a\n<!-- generated: load -->\n\nnew\n\n<!-- end -->\nb\n\
-             <!-- generated: counts -->\n<!-- end -->\nc\n"
-        );
-        assert_eq!(replace(&once, "load", "new")?, once);
-        assert!(replace(text, "other", "new").is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn the_document_has_its_markers() -> Result<()> {
-        let text = include_str!("../../../docs/accuracy.md");
-        replace(text, "counts", "x")?;
-        replace(text, "load", "x").map(drop)
-    }
 
     #[test]
     fn every_kernel_is_shown() {

@@ -23,12 +23,13 @@ use self::{
     files::Way,
     tool::Promtool,
 };
-use super::{PLENTY, Scenario, heavy_load, installed, light_load, slow_service};
+use super::{PLENTY, Scenario, heavy_load, light_load, slow_service};
 use crate::{
     check::Ending,
     children::Running,
     counters::Counter,
     label::Labeller,
+    programs::installed,
     report::Order,
     roles::{Role, load::Load},
     stage::{PATIENCE, Service, Stage},

@@ -1,0 +1,124 @@
+//! What is on while something is measured: observer, or what people would use instead.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::served::Served;
+use crate::{children::Running, programs::installed, stage::Stage};
+
+/// What can be on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rival {
+    /// `observer serve`, as anybody would start it.
+    Observer,
+    /// One bpftrace program that counts the same signals at the tracepoints that every kernel has.
+    Bpftrace,
+    /// `ss -s` every second.
+    SsSummary,
+    /// `ss -tan` every second.
+    SsAll,
+}
+
+/// Load, failed connects, retransmits, resets, drops by reason and OOM kills.
+const SCRIPT: &str = "
+tracepoint:sock:inet_sock_set_state { @state[args->dport, args->oldstate, args->newstate] = count(); }
+tracepoint:tcp:tcp_retransmit_skb { @retransmit[args->dport] = count(); }
+tracepoint:tcp:tcp_send_reset { @sent = count(); }
+tracepoint:tcp:tcp_receive_reset { @received = count(); }
+tracepoint:skb:kfree_skb { @drop[args->reason] = count(); }
+tracepoint:oom:mark_victim { @oom = count(); }
+";
+/// bpftrace compiles its script first.
+const ATTACHED: Duration = Duration::from_secs(60);
+
+/// Something that is on; dropping it ends it.
+pub enum On {
+    Observer(#[allow(dead_code, reason = "ends with this")] Served),
+    Other(#[allow(dead_code, reason = "ends with this")] Running),
+}
+
+impl Rival {
+    /// Those that can be on here; who cannot is told.
+    pub fn all() -> Vec<Self> {
+        let is_there = |rival: &Self| {
+            let program = rival.program();
+            let there = program.is_none_or(|program| installed(program).is_some());
+            if !there {
+                println!("  skip {}: {} is not installed", rival.name(), program.unwrap_or_default());
+            }
+            there
+        };
+        [Self::Observer, Self::Bpftrace, Self::SsSummary, Self::SsAll].into_iter().filter(is_there).collect()
+    }
+
+    /// Its name in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Observer => "observer",
+            Self::Bpftrace => "bpftrace",
+            Self::SsSummary => "ss -s every second",
+            Self::SsAll => "ss -tan every second",
+        }
+    }
+
+    fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Observer => None,
+            Self::Bpftrace => Some("bpftrace"),
+            Self::SsSummary | Self::SsAll => Some("ss"),
+        }
+    }
+
+    /// Starts it, and waits until it is at work.
+    pub fn start(self, stage: &Stage) -> Result<On> {
+        match self {
+            Self::Observer => Served::start(stage).map(On::Observer),
+            Self::Bpftrace => bpftrace(stage).map(On::Other),
+            Self::SsSummary => every_second(stage, "ss -s").map(On::Other),
+            Self::SsAll => every_second(stage, "ss -tan").map(On::Other),
+        }
+    }
+}
+
+fn bpftrace(stage: &Stage) -> Result<Running> {
+    // It wants tracefs, which is not mounted everywhere; here, it is so for bpftrace only.
+    let mounted =
+        "mountpoint -q /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        mounted,
+        "sh",
+        "bpftrace",
+        "-e",
+        SCRIPT,
+    ]);
+    let running = Running::start("bpftrace", command, stage.folder())?;
+    let deadline = Instant::now() + ATTACHED;
+    while Instant::now() < deadline {
+        if running.line().is_some_and(|line| line.starts_with("Attaching")) {
+            // It says so before it does.
+            thread::sleep(Duration::from_secs(1));
+            return Ok(running);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    let said = fs::read_to_string(stage.folder().join("bpftrace.stderr")).unwrap_or_default();
+    bail!("bpftrace does not begin: {said}")
+}
+
+fn every_second(stage: &Stage, what: &str) -> Result<Running> {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("while :; do {what} > /dev/null; sleep 1; done")]).stdin(Stdio::null());
+    Running::start("ss", command, stage.folder()).context("cannot start a shell")
+}

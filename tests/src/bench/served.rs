@@ -1,0 +1,119 @@
+//! An `observer serve`, and what it says and costs.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    children::Running,
+    stage::{PATIENCE, Stage},
+};
+
+/// Before the first episode it watches for two seconds; then it is at work.
+const PRE_ROLL: Duration = Duration::from_millis(2500);
+
+/// An observer that serves; dropping it ends it.
+pub struct Served {
+    running: Running,
+    address: String,
+}
+
+/// What observer has used so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    at: Instant,
+    cpu_ns: u64,
+    ticks: f64,
+}
+
+/// What it used between two instants.
+#[derive(Clone, Copy, Debug)]
+pub struct Used {
+    /// Of one core.
+    pub share: f64,
+    /// CPU time of a tick, with all that is done between two.
+    pub per_tick_ns: f64,
+}
+
+impl Served {
+    /// Starts it and waits until it is at work.
+    pub fn start(stage: &Stage) -> Result<Self> {
+        let mut command = Command::new(stage.observer().context("there is no observer")?);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        let running = Running::start("observer", command, stage.folder())?;
+        let said = stage.folder().join("observer.stderr");
+        let deadline = Instant::now() + PATIENCE;
+        let address = loop {
+            let text = fs::read_to_string(&said)?;
+            if let Some((_, rest)) = text.split_once("listening on http://") {
+                break rest.split_whitespace().next().unwrap_or_default().to_owned();
+            }
+            if Instant::now() >= deadline {
+                bail!("observer does not listen: {text}");
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        thread::sleep(PRE_ROLL);
+        Ok(Self { running, address })
+    }
+
+    /// What /metrics says.
+    pub fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(&self.address).context("observer does not answer")?;
+        let address = &self.address;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// The sum of all series whose line begins like this.
+    pub fn sum(&self, beginning: &str) -> Result<f64> {
+        let metrics = self.metrics()?;
+        let lines = metrics.lines().filter(|line| line.starts_with(beginning));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// What it has used so far.
+    pub fn cost(&self) -> Result<Cost> {
+        Ok(Cost {
+            at: Instant::now(),
+            cpu_ns: cpu_ns(self.running.pid())?,
+            ticks: self.sum("observer_ticks_total ")?,
+        })
+    }
+
+    /// What it has used since.
+    pub fn used_since(&self, before: Cost) -> Result<Used> {
+        let now = self.cost()?;
+        let cpu_ns = now.cpu_ns.saturating_sub(before.cpu_ns) as f64;
+        Ok(Used {
+            share: cpu_ns / (now.at - before.at).as_nanos() as f64,
+            per_tick_ns: cpu_ns / (now.ticks - before.ticks).max(1.0),
+        })
+    }
+
+    /// Resident memory.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
+    }
+}
+
+/// CPU time of all threads of a process: `sum_exec_runtime`, the first number of schedstat.
+fn cpu_ns(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split_whitespace().next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(sum)
+}

@@ -1,0 +1,147 @@
+//! nginx under wrk, in a network namespace of their own.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::Plan;
+use crate::{
+    children::Running,
+    programs::{first_child, installed},
+    report::Report,
+    roles::{Role, program::Program},
+    stage::Stage,
+};
+
+const PORT: u16 = 8080;
+/// One worker leaves the other CPU of a small machine to wrk.
+const CONFIG: &str = r#"daemon off;
+worker_processes 1;
+worker_rlimit_nofile 4096;
+pid nginx.pid;
+lock_file nginx.lock;
+events { worker_connections 2048; }
+http {
+    access_log off;
+    keepalive_requests 100000000;
+    client_body_temp_path client-body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {
+        listen 127.0.0.1:8080 backlog=511;
+        location / { return 200 "ok\n"; }
+    }
+}
+"#;
+
+/// How requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Each on a connection of its own: the worst case.
+    ConnectionPerRequest,
+    /// All over the same few.
+    KeepAlive,
+}
+
+impl Load {
+    /// Its name in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ConnectionPerRequest => "a connection per request",
+            Self::KeepAlive => "keep-alive",
+        }
+    }
+}
+
+/// What wrk says of one turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answered {
+    pub requests: f64,
+    pub requests_per_s: f64,
+    pub p99_ms: f64,
+}
+
+/// An nginx with one worker, and the wrk to put it under load.
+pub struct Web<'a> {
+    stage: &'a Stage,
+    wrk: PathBuf,
+    /// Ends nginx with it.
+    _nginx: Running,
+    worker: u32,
+}
+
+impl<'a> Web<'a> {
+    /// Starts nginx.
+    pub fn start(stage: &'a Stage) -> Result<Self> {
+        let nginx = installed("nginx").context("nginx is not installed")?;
+        let wrk = installed("wrk").context("wrk is not installed")?;
+        let folder = stage.folder();
+        let (config, log) = (folder.join("nginx.conf"), folder.join("error.log"));
+        fs::write(&config, CONFIG)?;
+        File::create(&log)?;
+        let options = [("-p", folder), ("-e", &log), ("-c", &config)];
+        let argument =
+            options.iter().flat_map(|(option, path)| [(*option).to_owned(), path.display().to_string()]);
+        let role = Role::Program(Program { netns_of: None, path: nginx, argument: argument.collect() });
+        let running = stage.start("nginx", &role)?;
+        let Report::Ready { pid, .. } = running.report().context("nginx did not start")? else {
+            bail!("nginx did not begin with its process id");
+        };
+        Ok(Self { stage, wrk, _nginx: running, worker: first_child(pid)? })
+    }
+
+    /// One turn under load.
+    pub fn turn(&self, load: Load, plan: &Plan) -> Result<Answered> {
+        let mut argument: Vec<String> =
+            ["--threads=1", "--connections=32", "--latency"].map(str::to_owned).into();
+        argument.push(format!("--duration={}s", plan.turn.as_secs().max(1)));
+        if load == Load::ConnectionPerRequest {
+            argument.push("--header=Connection: close".to_owned());
+        }
+        argument.push(format!("http://127.0.0.1:{PORT}/"));
+        let role = Role::Program(Program { netns_of: Some(self.worker), path: self.wrk.clone(), argument });
+        let mut running = self.stage.start("wrk", &role)?;
+        let status = running.wait(plan.turn + Duration::from_secs(60))?;
+        let said = fs::read_to_string(self.stage.folder().join("wrk.stderr"))?;
+        if !status.success() {
+            bail!("wrk ended with {status}: {said}");
+        }
+        answered(&said).with_context(|| format!("wrk says {said:?}"))
+    }
+}
+
+/// Reads what wrk prints at its end.
+fn answered(said: &str) -> Option<Answered> {
+    let after = |label: &str| said.lines().find_map(|line| line.trim().strip_prefix(label)).map(str::trim);
+    let requests = said.lines().find_map(|line| line.trim().split_once(" requests in "))?.0;
+    Some(Answered {
+        requests: requests.parse().ok()?,
+        requests_per_s: after("Requests/sec:")?.parse().ok()?,
+        p99_ms: milliseconds(after("99%")?)?,
+    })
+}
+
+fn milliseconds(text: &str) -> Option<f64> {
+    let units = [("us", 1e-3), ("ms", 1.0), ("s", 1e3)];
+    units.iter().find_map(|(unit, scale)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answered, answered};
+
+    #[test]
+    fn what_wrk_prints_is_understood() {
+        let said = "Running 3s test @ http://127.0.0.1:8080/\n  Latency Distribution\n     50%  812.00us\n     \
+                    99%    1.72ms\n  36215 requests in 3.00s, 5.63MB read\nRequests/sec:  12069.83\n";
+        let expected = Answered { requests: 36215.0, requests_per_s: 12069.83, p99_ms: 1.72 };
+        assert_eq!(answered(said), Some(expected));
+        assert_eq!(answered("unable to connect"), None);
+    }
+}
