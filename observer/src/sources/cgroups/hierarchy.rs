@@ -10,6 +10,7 @@ use procfs::{
     process::{MountInfo, MountInfos},
 };
 
+use super::origin::{Origins, resolve};
 use crate::{
     core::{frame::Fact, subject::Controller},
     sources::{Samples, error::SourceError, text},
@@ -26,6 +27,8 @@ pub(in crate::sources) struct Mount {
     pub(super) folder: String,
     /// Path of the cgroup that this folder shows; empty for the root.
     root: String,
+    /// What the paths in procfs begin at: the root of our cgroup namespace.
+    origin: String,
 }
 
 /// Which of the two interfaces a hierarchy has.
@@ -60,12 +63,12 @@ impl CgroupMounts {
         let text = text::read(MOUNTS, &mut buffer)?;
         let mounts = parse_mounts(text).map_err(|problem| SourceError::malformed(MOUNTS, problem))?;
         let enabled = |folder: &str| fs::read_to_string(format!("{folder}/cgroup.controllers"));
-        Ok(Self::of(&mounts, |folder| enabled(folder).unwrap_or_default()))
+        Ok(Self::of(&mounts, &Origins::find(), |folder| enabled(folder).unwrap_or_default()))
     }
 
     /// Sorts them out; `enabled` tells which controllers a folder of version 2 has.
-    fn of(mounts: &[MountInfo], enabled: impl Fn(&str) -> String) -> Self {
-        let unified = largest(mounts, |mount| mount.fs_type == "cgroup2");
+    fn of(mounts: &[MountInfo], origins: &Origins, enabled: impl Fn(&str) -> String) -> Self {
+        let unified = largest(mounts, origins.of(""), |mount| mount.fs_type == "cgroup2");
         let controllers = Controller::ALL.iter().filter_map(|controller| {
             let is_v1 = |mount: &MountInfo| {
                 mount.fs_type == "cgroup" && mount.super_options.contains_key(controller.name())
@@ -73,7 +76,7 @@ impl CgroupMounts {
             let has = |mount: &&Mount| {
                 enabled(&mount.folder).split_ascii_whitespace().any(|name| name == controller.name())
             };
-            let (mount, version) = match largest(mounts, is_v1) {
+            let (mount, version) = match largest(mounts, origins.of(controller.name()), is_v1) {
                 Some(mount) => (mount, Version::One),
                 None => (unified.as_ref().filter(has)?.clone(), Version::Two),
             };
@@ -84,12 +87,13 @@ impl CgroupMounts {
 }
 
 /// Of the mounts of one file system, the one that shows most of it.
-fn largest(mounts: &[MountInfo], is_one: impl Fn(&MountInfo) -> bool) -> Option<Mount> {
-    let mount = mounts.iter().filter(|mount| is_one(mount)).min_by_key(|mount| mount.root.len())?;
-    Some(Mount {
+fn largest(mounts: &[MountInfo], origin: &str, is_one: impl Fn(&MountInfo) -> bool) -> Option<Mount> {
+    let mounts = mounts.iter().filter(|mount| is_one(mount)).map(|mount| Mount {
         folder: mount.mount_point.to_string_lossy().into_owned(),
-        root: mount.root.trim_end_matches('/').to_owned(),
-    })
+        root: resolve(origin, &mount.root).unwrap_or_else(|| mount.root.clone()),
+        origin: origin.to_owned(),
+    });
+    mounts.min_by_key(|mount| mount.root.len())
 }
 
 fn parse_mounts(text: &str) -> Result<Vec<MountInfo>, String> {
@@ -100,7 +104,7 @@ impl Mount {
     /// A mount that shows a whole hierarchy.
     #[cfg(test)]
     pub(super) fn whole(folder: &std::path::Path) -> Self {
-        Self { folder: folder.to_string_lossy().into_owned(), root: String::new() }
+        Self { folder: folder.to_string_lossy().into_owned(), root: String::new(), origin: String::new() }
     }
 
     /// The path of a cgroup as below the root of its hierarchy, from its path below the folder.
@@ -109,10 +113,11 @@ impl Mount {
         if full.is_empty() { "/".to_owned() } else { full }
     }
 
-    /// The other way round; `None` if it is not shown here.
-    fn below<'p>(&self, full: &'p str) -> Option<&'p str> {
+    /// The path below the folder of what procfs calls `shown`; `None` if it is not there.
+    fn below(&self, shown: &str) -> Option<String> {
+        let full = resolve(&self.origin, shown)?;
         let path = full.strip_prefix(self.root.as_str())?;
-        (path.is_empty() || path.starts_with('/')).then_some(path)
+        (path.is_empty() || path.starts_with('/')).then(|| path.to_owned())
     }
 
     /// Its id, if it is there.
@@ -192,7 +197,7 @@ impl Hierarchy {
             Version::Two => "",
         };
         let path = self.mount.below(path_of(text, name)?)?;
-        let acting = lineage(path).find(|path| self.version == Version::One || self.is_enabled(path));
+        let acting = lineage(&path).find(|path| self.version == Version::One || self.is_enabled(path));
         Some(acting.unwrap_or_default().to_owned())
     }
 
@@ -216,25 +221,25 @@ pub(super) fn lineage(path: &str) -> impl Iterator<Item = &str> {
 pub(in crate::sources) fn of_process(pid: u32, mounts: &CgroupMounts, buffer: &mut Vec<u8>) -> Option<u64> {
     let mount = mounts.unified.as_ref()?;
     let text = text::read(&format!("/proc/{pid}/cgroup"), buffer).ok()?;
-    mount.id_of(mount.below(path_of(text, "")?)?)
+    mount.id_of(&mount.below(path_of(text, "")?)?)
 }
 
 /// The path in the line `4:cpu,cpuacct:/path` of a controller, or in that of version 2, `0::/path`, which
-/// names none. A cgroup outside of the reader's own cgroup namespace is shown with `..`, and one that was
-/// removed with a note after it; neither can be found by its path.
-fn path_of<'t>(text: &'t str, controller: &str) -> Option<&'t str> {
+/// names none. A cgroup that was removed is shown with a note after it, and cannot be found by its path.
+pub(super) fn path_of<'t>(text: &'t str, controller: &str) -> Option<&'t str> {
     let of_line = |line: &'t str| {
         let (_, rest) = line.split_once(':')?;
         let (names, path) = rest.split_once(':')?;
         names.split(',').any(|name| name == controller).then_some(path)
     };
     let path = text.split_inclusive('\n').find_map(of_line)?.strip_suffix('\n')?;
-    let hidden = path.split('/').any(|part| part == "..") || path.ends_with(" (deleted)");
-    (path.starts_with('/') && !hidden).then(|| path.trim_end_matches('/'))
+    (path.starts_with('/') && !path.ends_with(" (deleted)")).then(|| path.trim_end_matches('/'))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -246,13 +251,13 @@ mod tests {
         40 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn mounts(text: &str, enabled: &str) -> CgroupMounts {
-        CgroupMounts::of(&parse_mounts(text).expect("mounts"), |_| enabled.to_owned())
+        CgroupMounts::of(&parse_mounts(text).expect("mounts"), &Origins::default(), |_| enabled.to_owned())
     }
 
     #[test]
     fn each_controller_is_found_where_it_is() {
-        let unified = Mount { folder: "/sys/fs/cgroup/unified".into(), root: String::new() };
-        let cpu = Mount { folder: "/sys/fs/cgroup/cpu,cpuacct".into(), root: String::new() };
+        let unified = Mount::whole(Path::new("/sys/fs/cgroup/unified"));
+        let cpu = Mount::whole(Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         let found = mounts(HYBRID, "cpuset memory io\n");
         assert_eq!(found.unified, Some(unified.clone()));
         let expected = [
@@ -278,7 +283,7 @@ mod tests {
         ] {
             assert_eq!(path_of(text, controller), path, "{controller}");
         }
-        for other in ["", "12:cpu:/a\n", "0::/../x\n", "0::/gone (deleted)\n", "0::/cut"] {
+        for other in ["", "12:cpu:/a\n", "0::/gone (deleted)\n", "0::/cut"] {
             assert_eq!(path_of(other, ""), None, "{other}");
         }
     }
@@ -299,12 +304,25 @@ mod tests {
 
     #[test]
     fn a_part_shows_what_is_below_it_only() {
-        let part = Mount { folder: "/mnt/part".into(), root: "/docker/a".into() };
-        assert_eq!(part.below("/docker/a/b"), Some("/b"));
-        assert_eq!(part.below("/docker/a"), Some(""));
+        let part = Mount { root: "/docker/a".into(), ..Mount::whole(Path::new("/mnt/part")) };
+        assert_eq!(part.below("/docker/a/b").as_deref(), Some("/b"));
+        assert_eq!(part.below("/docker/a").as_deref(), Some(""));
         assert_eq!(part.below("/docker/ab"), None);
+        assert_eq!(part.below("/../docker/a"), None, "of another namespace, nobody knows where");
         assert_eq!(part.full_path("/b"), "/docker/a/b");
         assert_eq!(Mount { root: String::new(), ..part }.full_path(""), "/");
+    }
+
+    #[test]
+    fn a_container_finds_the_cgroups_of_the_host() {
+        // As runc leaves it: the cgroup of the container itself, and the host's folder on a path of its own.
+        let text = "50 40 0:27 / /sys/fs/cgroup ro - cgroup2 cgroup rw\n\
+            51 40 0:27 /../../.. /host/cgroup ro - cgroup2 cgroup2 rw\n";
+        let origin = "/kubepods/pod1/c1";
+        let mount = largest(&parse_mounts(text).expect("mounts"), origin, |_| true).expect("a mount");
+        assert_eq!((mount.folder.as_str(), mount.root.as_str()), ("/host/cgroup", ""));
+        assert_eq!(mount.below("/../../../system.slice/web").as_deref(), Some("/system.slice/web"));
+        assert_eq!(mount.below("/").as_deref(), Some(origin));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod follow;
 mod group;
 mod hierarchy;
 mod memory;
+mod origin;
 mod paths;
 mod place;
 mod rhythm;
