@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use observer_common::{Key, Signal, key_flags};
 
+use super::time_wait;
 use crate::{
     emit::{Level, count, count_failure, is_known},
     maps::{TREE, offsets},
@@ -21,8 +22,10 @@ use crate::{
 const ESTABLISHED: u32 = 1;
 const SYN_SENT: u32 = 2;
 const SYN_RECV: u32 = 3;
+const FIN_WAIT2: u32 = 5;
 const CLOSE: u32 = 7;
 const CLOSE_WAIT: u32 = 8;
+const CLOSING: u32 = 11;
 const IPPROTO_TCP: u16 = 6;
 const EADDRNOTAVAIL: i32 = 99;
 const ECONNRESET: i32 = 104;
@@ -33,8 +36,28 @@ const ECONNREFUSED: i32 = 111;
 /// the match.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn socket_state(ctx: BtfTracePointContext) -> u32 {
+    changed(Sock(ctx.arg::<*const u8>(0)), ctx.arg::<u32>(1), ctx.arg::<u32>(2));
+    0
+}
+
+/// The same, and entries into TIME_WAIT: ten times per connection the kernel comes by here, so a second program
+/// would be the dearest of all.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn socket_state_and_time_wait(ctx: BtfTracePointContext) -> u32 {
     let sock = Sock(ctx.arg::<*const u8>(0));
     let (old, new) = (ctx.arg::<u32>(1), ctx.arg::<u32>(2));
+    if new == CLOSE && matches!(old, FIN_WAIT2 | CLOSING) {
+        if is_tcp(sock) {
+            time_wait::entered(sock);
+        }
+    } else {
+        changed(sock, old, new);
+    }
+    0
+}
+
+#[inline(always)]
+fn changed(sock: Sock, old: u32, new: u32) {
     match (old, new) {
         (SYN_RECV, ESTABLISHED) if is_tcp(sock) => count(&sock.own_key(Signal::ConnectionAccepted)),
         (CLOSE, SYN_SENT) if is_tcp(sock) => count(&by_current(sock.destination_key(Signal::ConnectAttempt))),
@@ -43,7 +66,6 @@ pub fn socket_state(ctx: BtfTracePointContext) -> u32 {
         (ESTABLISHED | CLOSE_WAIT, _) if new != CLOSE_WAIT && is_tcp(sock) => departed(sock),
         _ => {}
     }
-    0
 }
 
 #[inline(always)]

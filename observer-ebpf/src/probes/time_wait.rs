@@ -5,8 +5,8 @@
 //! FIN_WAIT2 or CLOSING to CLOSE, and no socket ever changes its state to TIME_WAIT.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fentry, fexit},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext},
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
 };
 use observer_common::Signal;
 
@@ -14,11 +14,6 @@ use crate::{
     emit::{Level, count, count_failure},
     sock::{Sock, namespace_key},
 };
-
-const FIN_WAIT2: u32 = 5;
-const CLOSE: u32 = 7;
-const CLOSING: u32 = 11;
-const IPPROTO_TCP: u16 = 6;
 
 /// A connection was to enter TIME_WAIT. There is no socket for it at tcp_max_tw_buckets, or without memory.
 #[fexit(function = "inet_twsk_alloc")]
@@ -32,18 +27,14 @@ pub fn time_wait(ctx: FExitContext) -> u32 {
     0
 }
 
-/// Without fexit: what has closed in order. Those for which there was no room are among them.
-#[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn time_wait_by_state(ctx: BtfTracePointContext) -> u32 {
-    let (old, new) = (ctx.arg::<u32>(1), ctx.arg::<u32>(2));
-    if new == CLOSE && matches!(old, FIN_WAIT2 | CLOSING) {
-        let sock = Sock(ctx.arg::<*const u8>(0));
-        // A reset in these states leaves an error.
-        if sock.protocol() == IPPROTO_TCP && sock.error() == 0 {
-            count(&sock.connecting_key(Signal::TimeWaitEntered));
-        }
+/// Without fexit: a TCP socket went from FIN_WAIT2 or CLOSING to CLOSE. Those for which there was no room are among
+/// them.
+#[inline(always)]
+pub fn entered(sock: Sock) {
+    // A reset in these states leaves an error.
+    if sock.error() == 0 {
+        count(&sock.connecting_key(Signal::TimeWaitEntered));
     }
-    0
 }
 
 /// A socket left TIME_WAIT, for whatever reason.

@@ -46,6 +46,7 @@ impl Attached {
             Wanted::With(others) => {
                 others.iter().all(|other| before.iter().any(|attached| attached.probe.program == *other))
             }
+            Wanted::Beside(other) => refusal_of(other, before).is_none(),
             Wanted::Instead(other) => refusal_of(other, before).is_some(),
             Wanted::PreciseInstead(other) => precise && refusal_of(other, before).is_some(),
         }

@@ -53,6 +53,8 @@ pub enum Wanted {
     /// Only where all of the named programs are wanted, and together with them: without, it would count
     /// wrongly.
     With(&'static [&'static str]),
+    /// Only where the named program is attached: where it was refused, another one stands in for both.
+    Beside(&'static str),
     /// Only where the named program was refused.
     Instead(&'static str),
     /// Only with `--precise`, and where the named program was refused: it costs every system call.
@@ -198,7 +200,9 @@ mod tests {
             let others: &[&str] = match &probe.wanted {
                 Wanted::Always => &[],
                 Wanted::With(others) => others,
-                Wanted::Instead(other) | Wanted::PreciseInstead(other) => std::slice::from_ref(other),
+                Wanted::Beside(other) | Wanted::Instead(other) | Wanted::PreciseInstead(other) => {
+                    std::slice::from_ref(other)
+                }
             };
             for other in others {
                 assert!(before.contains(other), "{} before {}", other, probe.program);

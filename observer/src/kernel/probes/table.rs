@@ -5,12 +5,12 @@ use observer_common::Signal as S;
 use super::{
     Hook::{FEntry, FExit, KProbe, KRetProbe, TracePoint},
     Need, Probe,
-    Wanted::{Instead, PreciseInstead, With},
+    Wanted::{Beside, Instead, PreciseInstead, With},
 };
 
 /// Every family.
 pub(super) const FAMILIES: &[&[Probe]] = &[
-    LISTENER, CONNECT, DESCRIPTOR, TREE, RETRANSMIT, RESET, TIME_WAIT, CONNTRACK, OOM, MEMORY, THROTTLE, DROP,
+    LISTENER, TIME_WAIT, CONNECT, DESCRIPTOR, TREE, RETRANSMIT, RESET, CONNTRACK, OOM, MEMORY, THROTTLE, DROP,
 ];
 
 const LISTENER: &[Probe] = &[
@@ -40,21 +40,25 @@ const LISTENER: &[Probe] = &[
 const CONNECT: &[Probe] = &[
     Probe::new("port_search_failed", FExit("__inet_hash_connect"), &[S::PortSearchFailed]),
     Probe::new("bind_failed", FExit("inet_csk_get_port"), &[S::BindExhausted, S::BindCollision]),
-    Probe::new(
-        "socket_state",
-        TracePoint("inet_sock_set_state"),
-        &[
-            S::ConnectionAccepted,
-            S::AcceptedClosed,
-            S::ConnectAttempt,
-            S::ConnectionOpened,
-            S::OpenedClosed,
-            S::ConnectRefused,
-            S::ConnectTimedOut,
-            S::ConnectAbandoned,
-        ],
-    )
-    .or_fallback(&[S::PortSearchFailed]),
+    Probe::new("socket_state", TracePoint("inet_sock_set_state"), CONNECTIONS)
+        .wanted(Beside("time_wait"))
+        .or_fallback(&[S::PortSearchFailed]),
+    Probe::new("socket_state_and_time_wait", TracePoint("inet_sock_set_state"), CONNECTIONS_AND_TIME_WAIT)
+        .wanted(Instead("time_wait"))
+        .or_fallback(&[S::PortSearchFailed]),
+];
+
+const CONNECTIONS: &[S] = CONNECTIONS_AND_TIME_WAIT.split_at(8).0;
+const CONNECTIONS_AND_TIME_WAIT: &[S] = &[
+    S::ConnectionAccepted,
+    S::AcceptedClosed,
+    S::ConnectAttempt,
+    S::ConnectionOpened,
+    S::OpenedClosed,
+    S::ConnectRefused,
+    S::ConnectTimedOut,
+    S::ConnectAbandoned,
+    S::TimeWaitEntered,
 ];
 
 const DESCRIPTOR: &[Probe] = &[
@@ -98,8 +102,6 @@ const RESET: &[Probe] = &[
 
 const TIME_WAIT: &[Probe] = &[
     Probe::new("time_wait", FExit("inet_twsk_alloc"), &[S::TimeWaitEntered, S::TimeWaitOverflow]),
-    Probe::new("time_wait_by_state", TracePoint("inet_sock_set_state"), &[S::TimeWaitEntered])
-        .wanted(Instead("time_wait")),
     Probe::new("time_wait_exited", FEntry("inet_twsk_kill"), &[S::TimeWaitExited]),
 ];
 
