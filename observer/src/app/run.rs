@@ -110,6 +110,7 @@ impl Run {
         }
         if let Ended::Interrupted(signal) = self.watch(Some(PRE_ROLL), None).await? {
             say(format_args!("ended by {signal} before the test began"));
+            self.observation.end();
             return Ok(128 + signal as u8);
         }
         if self.args.command.is_empty() {
@@ -120,6 +121,7 @@ impl Run {
             Ok(child) => child,
             Err(not_started) => {
                 say(format_args!("{}", not_started.message));
+                self.observation.end();
                 return Ok(not_started.status);
             }
         };

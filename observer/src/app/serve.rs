@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cli::ServeArgs,
-    core::{event::What, time::rfc3339},
+    core::{event::What, time::rfc3339, verdict::Hit},
     kernel::Options,
     recording::Saving,
     sinks::http::Listen,
@@ -133,15 +133,23 @@ fn log(feed: &Feed) {
         Feed::Notice(_) | Feed::Over(_) => return,
     };
     for event in &scene.events {
-        if let What::Onset { fault_line, .. } = event.what {
-            let hit = scene.verdict.hits.iter().find(|hit| hit.fault_line == fault_line);
-            let because = hit.map_or("", |hit| hit.because.as_str());
-            say(format_args!("{fault_line}: {because}"));
+        if let What::Onset { fault_line, subject, .. } = &event.what {
+            let verdict = &scene.verdict;
+            let of_line = |hits: &[Hit]| {
+                let hit = hits.iter().find(|hit| hit.fault_line == *fault_line && hit.subject == *subject);
+                hit.map(|hit| hit.because.clone())
+            };
+            let (in_scope, elsewhere) = (of_line(&verdict.hits), of_line(&verdict.elsewhere));
+            let place = if in_scope.is_none() && elsewhere.is_some() { ", elsewhere" } else { "" };
+            match in_scope.or(elsewhere) {
+                Some(because) => say(format_args!("{fault_line}{place}: {because}")),
+                None => say(format_args!("{fault_line}")),
+            }
         }
     }
 }
 
-fn log_episode(in_episode: bool, first: Option<&crate::core::verdict::Hit>) {
+fn log_episode(in_episode: bool, first: Option<&Hit>) {
     match (in_episode, first) {
         (true, _) => say(format_args!("an episode begins")),
         (false, None) => say(format_args!("the episode is over: nothing broke")),
