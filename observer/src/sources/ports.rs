@@ -5,8 +5,11 @@
 //! a little at each; rests follow that keep its share of the time low; and where `sockstat` shows few sockets
 //! it is left out.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{
     Clock, Pace, Samples, Source, Stopwatch, Window,
@@ -19,7 +22,7 @@ use super::{
 use crate::core::{frame::Resource, subject::Subject};
 
 /// Dumps take at most one in this many of the time.
-const SHARE: u64 = 500;
+const SHARE: u64 = 1000;
 /// And this when a range is half used.
 const SHARE_NEAR: u64 = 200;
 /// Receiving takes at most this long per tick.
@@ -239,10 +242,16 @@ impl Dump {
 /// The pairs worth telling: all that use a share of the range, and the largest of the others. Among equals
 /// those stay that were told before.
 fn choose(in_use: &HashMap<Pair, InUse>, limit: u64, told: &HashSet<Pair>) -> HashSet<Pair> {
-    let mut pairs: Vec<(&Pair, u64)> = in_use.iter().map(|(pair, used)| (pair, used.all)).collect();
-    pairs.sort_unstable_by_key(|(pair, used)| (std::cmp::Reverse(*used), !told.contains(pair), **pair));
-    let large = pairs.iter().take_while(|(_, used)| used.saturating_mul(SMALL_SHARE) >= limit).count();
-    pairs.into_iter().take(large.clamp(TOP, MOST)).map(|(pair, _)| *pair).collect()
+    let rank = |(pair, used): (&Pair, &InUse)| (Reverse(used.all), !told.contains(pair), *pair);
+    let mut ranked: Vec<_> = in_use.iter().map(rank).collect();
+    // There may be a pair per socket; only the first of them have to be in order.
+    if ranked.len() > MOST {
+        ranked.select_nth_unstable(MOST);
+        ranked.truncate(MOST);
+    }
+    ranked.sort_unstable();
+    let large = ranked.iter().take_while(|(used, ..)| used.0.saturating_mul(SMALL_SHARE) >= limit).count();
+    ranked.into_iter().take(large.clamp(TOP, MOST)).map(|(.., pair)| pair).collect()
 }
 
 #[cfg(test)]
