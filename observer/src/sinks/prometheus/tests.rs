@@ -168,11 +168,11 @@ const IN_PLAY: [(Signal, u32); 5] = [
 fn crowd(exposed: &Exposed, turn: u32) -> Frame {
     let numbers = || (0..CROWD).map(move |number| (number + turn * CROWD / 3) % CROWD);
     // What the kernel counted is less at times: a cgroup was made anew, and its counts with it.
-    let count = [7, 3, 30][turn as usize];
+    let count = [50, 3, 60][turn as usize];
     let mut frame = exposed.counted(IN_PLAY.iter().flat_map(|(signal, subjects)| {
-        // A third of the subjects at a time, another one for each signal.
+        // All but a third of the subjects, another one each time and for each signal.
         let numbers = numbers().filter(|number| number < subjects);
-        let numbers = numbers.filter(move |number| (number + turn + *signal as u32).is_multiple_of(3));
+        let numbers = numbers.filter(move |number| !(number + turn + *signal as u32).is_multiple_of(3));
         numbers.map(move |number| (*signal, subject(*signal, number), count))
     }));
     let read_ns = exposed.now_ns();
