@@ -66,6 +66,10 @@ fn medians(
 }
 
 fn main() {
+    // `cargo test --all-targets` runs benches as well, without it.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return println!("only `cargo bench` measures");
+    }
     let served = Served::start(&[]);
     served.wait_for("an episode", |served| served.get("/readyz").0 == 200);
     // Both grow until the allocator has what it needs, and what is observed is known.
