@@ -1,85 +1,22 @@
 //! `observer serve` as a new user meets it: what it says, what it answers, and how it ends.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "serve/besieged.rs"]
+mod besieged;
+#[path = "serve/ending.rs"]
+mod ending;
+#[path = "serve/served.rs"]
+mod served;
+#[path = "serve/siege.rs"]
+mod siege;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
-    process::{Child, ChildStderr, Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-
-/// An observer that serves, ended with the test.
-struct Served {
-    child: Child,
-    said: BufReader<ChildStderr>,
-    address: String,
-}
-
-impl Served {
-    fn start(more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_observer"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--keep", "0s"])
-            .args(more)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("observer");
-        let mut said = BufReader::new(child.stderr.take().expect("its stderr"));
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(said.read_line(&mut line).expect("its words") > 0, "it ended");
-            if let Some((_, address)) = line.trim().split_once("listening on http://") {
-                break address.to_owned();
-            }
-        };
-        Self { child, said, address }
-    }
-
-    /// The status and the body of an answer.
-    fn ask(&self, request: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        let length = body.len();
-        let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
-        write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}").expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        self.ask(&format!("GET {path}"), "")
-    }
-
-    fn wait_for(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Ends it as an init system does; its last words and its exit status.
-    fn end(mut self) -> (String, Option<i32>) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).expect("a signal");
-        let mut words = String::new();
-        self.said.read_to_string(&mut words).expect("its words");
-        (words, self.child.wait().expect("its end").code())
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use served::Served;
 
 fn is_there(metrics: &str, series: &str) -> bool {
     metrics.lines().any(|line| line == series)
@@ -113,7 +50,8 @@ fn it_answers_what_the_documents_promise_and_ends_in_order() {
     }
     assert!(metrics.lines().filter(|line| !line.starts_with('#')).count() <= 500);
 
-    let (words, status) = served.end();
+    served.tell_to_end();
+    let (words, status) = served.ended();
     assert_eq!(status, Some(0), "{words}");
 }
 

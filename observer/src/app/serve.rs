@@ -83,6 +83,8 @@ impl Service {
                 woken = wait.next() => self.wake(woken).await,
             }
         }
+        // Who asks from now on for all that is known is told that there is an end, and does not wait for it.
+        drop(wait);
         let (_, recorded) = self.session.finish();
         for saving in self.savings {
             tell_saved(saving.wait());

@@ -229,7 +229,7 @@ impl<'a> Authority<'a> {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
         let subject = format!("/CN={name}");
         openssl(folder, &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args(["-days", "2", "-subj", &subject, "-keyout", &key, "-out", &certificate])
+            .args(["-days", "30", "-subj", &subject, "-keyout", &key, "-out", &certificate])
             .args(["-addext", "keyUsage=critical,keyCertSign"])
             .succeed();
         Self { folder, name }
@@ -237,6 +237,12 @@ impl<'a> Authority<'a> {
 
     /// Makes NAME.key and NAME.crt with these names in it, for a server or a client.
     pub fn issue(&self, name: &str, sans: &str) {
+        self.issue_for_days(30, name, sans);
+    }
+
+    /// The same, of which the certificate is good for so many days.
+    pub fn issue_for_days(&self, days: u32, name: &str, sans: &str) {
+        let days = days.to_string();
         let (key, request, certificate) =
             (format!("{name}.key"), format!("{name}.csr"), format!("{name}.crt.new"));
         openssl(
@@ -247,7 +253,7 @@ impl<'a> Authority<'a> {
         .args(["-addext", &format!("subjectAltName={sans}")])
         .succeed();
         let (ca, ca_key) = (format!("{}.crt", self.name), format!("{}.key", self.name));
-        openssl(self.folder, &["x509", "-req", "-days", "2", "-copy_extensions", "copy", "-in", &request])
+        openssl(self.folder, &["x509", "-req", "-days", &days, "-copy_extensions", "copy", "-in", &request])
             .args(["-CA", &ca, "-CAkey", &ca_key, "-out", &certificate])
             .succeed();
         fs::rename(self.folder.join(&certificate), self.folder.join(format!("{name}.crt"))).unwrap();
@@ -267,6 +273,11 @@ impl OpenSsl {
     fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.0.args(arguments);
         self
+    }
+
+    /// The command itself, for what is neither.
+    pub fn command(self) -> Command {
+        self.0
     }
 
     pub fn succeed(mut self) {

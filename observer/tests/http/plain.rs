@@ -110,8 +110,10 @@ fn an_answer_that_never_comes_does_not_keep_a_server_from_stopping() {
     let mut stream = bench.connect();
     stream.write_all(b"GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     bench.held.wait_for(1);
-    drop(bench.server);
+    let status = bench.status();
+    bench.server.stop();
     assert_eq!(rest(&mut stream), "");
+    assert_eq!(status.count(Count::TooSlow), 1, "it was not cut");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! TLS, as curl and openssl find it.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 
 use observer::sinks::http::{Bound, ConfigState, Count, Notice};
 
@@ -49,6 +51,35 @@ fn tls_is_spoken_and_http2_with_it() {
     assert_eq!((answer.code, answer.version.as_str()), (200, "1.1"));
     assert_eq!(bench.curl_tls("/length", &["--data", "four"]).text, "4\n");
     assert_eq!(bench.curl("/", &[]).code, 0, "plain HTTP is not answered");
+}
+
+/// The beginning of HTTP/2 as a client speaks it, its settings, and a request for /: by the numbers of RFC 7540 and 7541.
+const HTTP2_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \x00\x00\x00\x04\x00\x00\x00\x00\x00\
+    \x00\x00\x0e\x01\x05\x00\x00\x00\x01\x82\x87\x84\x41\x09localhost";
+
+#[test]
+fn an_http2_client_that_looks_elsewhere_does_not_keep_a_server_from_stopping() {
+    let bench = Bench::tls("");
+    let address = bench.address().to_string();
+    // It answers no ping, and never closes.
+    let arguments = ["s_client", "-connect", &address, "-alpn", "h2", "-quiet", "-servername", "localhost"];
+    let mut command = openssl(bench.folder.path(), &arguments).command();
+    let mut client =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut requests = client.stdin.take().unwrap();
+    requests.write_all(HTTP2_REQUEST).unwrap();
+    let mut answers = BufReader::new(client.stdout.take().unwrap());
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello\n") {
+        assert!(answers.read_until(b'\n', &mut answer).unwrap() > 0, "{}", answer.escape_ascii());
+    }
+    let status = bench.status();
+    assert_eq!(status.open_connections(), 1);
+    bench.server.stop();
+    assert_eq!(status.count(Count::TooSlow), 0, "it was waited for until all that was left was cut");
+    drop(requests);
+    client.wait().unwrap();
 }
 
 #[test]
@@ -195,6 +226,28 @@ fn a_new_certificate_is_served_at_once_and_a_bad_one_never() {
     // The key is written before the certificate: in between they do not go together.
     assert_eq!(bench.told().last(), Some(&Notice::Config(ConfigState::Current)));
     assert_eq!(bench.curl_tls("/", &[]).code, 200);
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_once_and_served() {
+    let folder = tempfile::tempdir().unwrap();
+    Authority::new(folder.path(), "ca").issue_for_days(6, "web", "DNS:localhost,IP:127.0.0.1");
+    let bench = Bench::of(folder, "tls_server_config: {cert_file: web.crt, key_file: web.key}\n");
+    assert!((0..3).all(|_| bench.curl_tls("/", &[]).code == 200));
+    let told = bench.told();
+    let [notice @ Notice::CertificateEnds(end)] = &told[..] else { panic!("{told:?}") };
+    assert!(notice.to_string().contains(end), "{notice}");
+
+    let authority = Authority { folder: bench.folder.path(), name: "ca" };
+    authority.issue("web", "DNS:localhost,IP:127.0.0.1");
+    assert_eq!(bench.curl_tls("/", &[]).code, 200);
+    assert_eq!(bench.told().last(), None);
+    // OpenSSL takes no negative days: one of none has ended by the next second.
+    authority.issue_for_days(0, "web", "DNS:localhost,IP:127.0.0.1");
+    wait_until(|| {
+        bench.curl_tls("/", &["--insecure"]).code == 200
+            && matches!(bench.told().last(), Some(Notice::CertificateOver(_)))
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -20,13 +20,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long nothing is accepted after it failed for want of descriptors or memory: trying at once would only spin.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `stop` is told or dropped. `stopping` then tells the connections.
-pub(super) async fn run(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    mut stop: oneshot::Receiver<()>,
-    stopping: watch::Sender<bool>,
-) {
+/// Serves until `stop` is told or dropped; the status then tells the connections.
+pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, mut stop: oneshot::Receiver<()>) {
     let mut acceptor = Acceptor {
         places: Places::new(Arc::clone(&shared.status)),
         connections: JoinSet::new(),
@@ -52,10 +47,12 @@ pub(super) async fn run(
         }
     }
     drop(listener);
-    stopping.send_replace(true);
+    acceptor.shared.status.stop();
     let all = async { while acceptor.connections.join_next().await.is_some() {} };
-    // Who has not finished by then is cut when the set is dropped.
-    let _ = timeout(GRACE, all).await;
+    if timeout(GRACE, all).await.is_err() {
+        // Who has not finished by then is cut when the set is dropped.
+        (0..acceptor.connections.len()).for_each(|_| acceptor.shared.status.add(Count::TooSlow));
+    }
 }
 
 struct Acceptor {

@@ -2,22 +2,28 @@
 //!
 //! A check costs tens of milliseconds by design. So it runs beside the event loop, one at a time; who was right before
 //! is known again without one, so that a scrape each second costs nothing; and no peer may have more than a few
-//! waiting, so that wrong passwords do not hold up others.
+//! waiting, so that wrong passwords do not hold up others. After a wrong one, checking rests: a flood of them costs a
+//! quarter of a core.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::places::{Peer, lock};
 
 /// Checks that one peer may have waiting, the one under way included.
 const WAITING_PER_PEER: usize = 8;
+
+/// After a wrong password, checking rests for as many times as long as the check took.
+const REST: u32 = 3;
 
 /// Wrong credentials that are remembered, so that a scraper with an old password costs one check, not one a second.
 const WRONG_ONES: usize = 64;
@@ -61,6 +67,8 @@ pub(super) struct Passwords {
     wrong: Mutex<VecDeque<hmac::Tag>>,
     turn: Arc<Semaphore>,
     waiting: Arc<Mutex<HashMap<Peer, usize>>>,
+    /// Waits for so long: sleeps, but in tests.
+    rest: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
 impl Passwords {
@@ -73,6 +81,7 @@ impl Passwords {
             wrong: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::default(),
+            rest: Arc::new(thread::sleep),
         })
     }
 
@@ -95,13 +104,23 @@ impl Passwords {
         if known.is_some() && self.was_right(&given, hash) {
             return Checked::Right(given.user.into());
         }
-        let (password, hash) = (given.password, hash.clone());
+        let (password, hash, rest) = (given.password, hash.clone(), Arc::clone(&self.rest));
+        let is_known = known.is_some();
+        let (told, outcome) = oneshot::channel();
         // The place in the queue is held until the work is done, also when who asked has gone meanwhile.
-        let check = tokio::task::spawn_blocking(move || {
-            let _held = (waiting, turn);
-            bcrypt::verify(&password, &hash).unwrap_or(false)
+        tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            let right = bcrypt::verify(&password, &hash).unwrap_or(false) && is_known;
+            let took = begun.elapsed();
+            drop(waiting);
+            // Who asked may be gone.
+            let _ = told.send(right);
+            if !right {
+                rest(took * REST);
+            }
+            drop(turn);
         });
-        if check.await.unwrap_or(false) && known.is_some() {
+        if outcome.await.unwrap_or(false) {
             let mut right = lock(&self.right);
             right.retain(|user, _| users.contains_key(user));
             right.insert(given.user.clone(), tag);

@@ -16,7 +16,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -45,18 +44,11 @@ pub(super) struct Shared {
     pub live: Live,
     pub status: Arc<Status>,
     pub notify: Notify,
-    /// Becomes true when the server stops.
-    pub stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
     fn settings(&self) -> Arc<Settings> {
         self.live.current(&self.notify)
-    }
-
-    async fn stopped(&self) {
-        // When the sender is gone, the server has stopped all the more.
-        let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
     }
 }
 
@@ -72,7 +64,9 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, sha
     let Some(tls) = &settings.tls else {
         return http1(stream, caller, patience, shared).await;
     };
-    let Some(stream) = handshake(TlsAcceptor::from(Arc::clone(tls)), stream, &shared).await else { return };
+    let Some(stream) = handshake(TlsAcceptor::from(Arc::clone(&tls.server)), stream, &shared).await else {
+        return;
+    };
     let (_, session) = stream.get_ref();
     caller.certificate = settings.verifies_certificates() && session.peer_certificates().is_some();
     if session.alpn_protocol() == Some(b"h2") {
@@ -88,7 +82,7 @@ where
 {
     let stream = tokio::select! {
         stream = timeout(HEAD, acceptor.accept(stream)) => stream.ok().and_then(Result::ok),
-        () = shared.stopped() => return None,
+        () = shared.status.stopped() => return None,
     };
     if stream.is_none() {
         shared.status.add(Count::HandshakeFailed);
@@ -143,27 +137,24 @@ fn answer(
     }
 }
 
-/// Runs a connection until it ends, takes too long, or the server stops and it has answered what it was asked.
+/// Runs a connection until it ends or takes too long; when the server stops, until it has answered what it was asked.
 async fn drive<C: GracefulConnection>(connection: C, patience: &SharedPatience, shared: &Shared) {
     let mut connection = pin!(connection);
-    let mut stopped = pin!(shared.stopped());
+    let mut stopped = pin!(shared.status.stopped());
     let mut sleep = pin!(sleep_until(Instant::now().into()));
-    let mut stopping = false;
+    let mut stopping = None;
     poll_fn(|context| {
-        if !stopping && stopped.as_mut().poll(context).is_ready() {
-            stopping = true;
+        if stopping.is_none() && stopped.as_mut().poll(context).is_ready() {
+            stopping = Some(Instant::now());
             connection.as_mut().graceful_shutdown();
         }
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        let (deadline, asks) = {
+        let deadline = {
             let patience = lock(patience);
-            (patience.deadline(), patience.has_asked())
+            stopping.map_or_else(|| patience.deadline(), |since| patience.deadline_stopping(since))
         };
-        if stopping && !asks {
-            return Poll::Ready(());
-        }
         // Set anew only when it moved: it need not when nothing but a part of an answer went out.
         if sleep.deadline() != deadline.at().into() {
             sleep.as_mut().reset(deadline.at().into());

@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
-
 use super::config::{ClientAuth, Config, ConfigError};
 use super::places::lock;
 use super::status::{ConfigState, Count, Notice, Notify, Status};
-use super::tls;
+use super::tls::{self, Tls};
 
 /// A file written within this time of being read may have been written again without its times telling.
 const UNSETTLED: Duration = Duration::from_secs(1);
@@ -20,7 +18,7 @@ const UNSETTLED: Duration = Duration::from_secs(1);
 pub(super) struct Settings {
     pub config: Config,
     /// `None` where there is no TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Tls>,
 }
 
 impl Settings {
@@ -50,6 +48,8 @@ pub(super) struct Live {
 struct State {
     settings: Arc<Settings>,
     seen: Vec<(PathBuf, Stamp)>,
+    /// The latest that was told of the certificate in force.
+    told: Option<Notice>,
 }
 
 /// What tells one version of a file from another without reading it; `None` where there is no file.
@@ -92,21 +92,23 @@ impl Live {
                 (result?, seen)
             }
         };
-        let state = Mutex::new(State { settings: Arc::new(settings), seen });
+        let state = Mutex::new(State { settings: Arc::new(settings), seen, told: None });
         Ok(Self { path: path.map(Path::to_owned), state, status })
     }
 
     /// What is in force now. What changed on disk is read first; if it cannot be used, the former stays.
     pub fn current(&self, notify: &Notify) -> Arc<Settings> {
-        let (settings, read) = {
+        let (settings, read, expiring) = {
             let mut state = lock(&self.state);
-            let outdated = self.path.as_ref().filter(|_| state.is_outdated());
+            let now = SystemTime::now();
+            let outdated = self.path.as_ref().filter(|_| state.is_outdated(now));
             let read = outdated.map(|path| state.reload(path));
-            (Arc::clone(&state.settings), read)
+            (Arc::clone(&state.settings), read, state.expiring(now))
         };
         if let Some(read) = read {
             self.tell(read, notify);
         }
+        expiring.into_iter().for_each(|notice| notify(notice));
         settings
     }
 
@@ -129,8 +131,7 @@ impl Live {
 }
 
 impl State {
-    fn is_outdated(&self) -> bool {
-        let now = SystemTime::now();
+    fn is_outdated(&self, now: SystemTime) -> bool {
         self.seen.iter().any(|(path, seen)| !seen.settled || Stamp::of(path, now).file != seen.file)
     }
 
@@ -143,6 +144,14 @@ impl State {
         }
         self.seen = seen;
         result
+    }
+
+    /// What is news of the certificate's end.
+    fn expiring(&mut self, now: SystemTime) -> Option<Notice> {
+        let notice = self.settings.tls.as_ref().and_then(|tls| tls.expiry?.notice(now));
+        let is_news = notice != self.told;
+        self.told.clone_from(&notice);
+        notice.filter(|_| is_news)
     }
 
     fn replace(&mut self, path: &Path, settings: Settings) -> Result<(), ConfigError> {

@@ -32,6 +32,7 @@ mod config;
 mod connection;
 mod error;
 mod events;
+mod expiry;
 mod gate;
 mod listen;
 mod live;

@@ -12,6 +12,9 @@ pub(super) const ANSWER: Duration = Duration::from_secs(60);
 /// Without a byte being taken of what is to be sent.
 pub(super) const STALL: Duration = Duration::from_secs(10);
 
+/// When the server stops: for the rest of a request that has begun, and for the end of what has been answered.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
 /// What becomes of a connection at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
@@ -117,10 +120,15 @@ impl Patience {
         }
     }
 
-    /// Whether something asked for is not, or was not yet, answered in full. After an answer it may be on its way still:
-    /// the connection itself knows when it has gone out.
-    pub fn has_asked(&self) -> bool {
-        !self.asked.is_empty() || self.served && self.head_since.is_none()
+    /// The same for a server that stops, since `stopped`. Who waits for an answer, or has not taken all of one, gets
+    /// it; of who has begun a request, the rest is waited for, but not for long, and as long for who has been answered
+    /// to close: HTTP/1 does that by itself, while an HTTP/2 client that looks elsewhere may never do so.
+    pub fn deadline_stopping(&self, stopped: Instant) -> Deadline {
+        if !self.asked.is_empty() || self.stalled_since.is_some() {
+            return self.deadline();
+        }
+        let has_begun = self.head_since.is_some() || self.served;
+        Deadline::Idle(if has_begun { self.quiet_since.max(stopped) + LINGER } else { stopped })
     }
 
     /// Who may be closed to make room for another, the smallest first: who never asked, then who waits longest. `None`
@@ -194,6 +202,22 @@ mod tests {
         assert_eq!(patience.deadline(), Deadline::Late(start + seconds(3) + STALL));
         patience.sent();
         assert_eq!(patience.deadline(), Deadline::Late(start + ANSWER));
+    }
+
+    #[test]
+    fn a_server_that_stops_waits_for_answers_and_little_else() {
+        let (start, stopped) = (Instant::now(), Instant::now() + seconds(100));
+        let mut patience = Patience::new(start);
+        assert_eq!(patience.deadline_stopping(stopped), Deadline::Idle(stopped));
+        patience.received(start + seconds(99));
+        assert_eq!(patience.deadline_stopping(stopped), Deadline::Idle(stopped + LINGER));
+        let asked = patience.asked(stopped);
+        assert_eq!(patience.deadline_stopping(stopped), Deadline::Late(stopped + ANSWER));
+        patience.stalled(stopped + seconds(1));
+        patience.answered(&asked, stopped + seconds(2));
+        assert_eq!(patience.deadline_stopping(stopped), Deadline::Late(stopped + seconds(1) + STALL));
+        patience.sent();
+        assert_eq!(patience.deadline_stopping(stopped), Deadline::Idle(stopped + seconds(2) + LINGER));
     }
 
     #[test]

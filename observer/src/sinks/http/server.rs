@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use axum::Router;
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::privileges;
 
@@ -124,7 +124,6 @@ impl Bound {
         stopped: oneshot::Receiver<()>,
         start: &mpsc::Sender<io::Result<()>>,
     ) {
-        let (stop, stopping) = watch::channel(false);
         let prepared = runtime().and_then(|runtime| {
             // Registering a socket takes the event loop that it is registered with.
             let listener = {
@@ -133,7 +132,9 @@ impl Bound {
             };
             let gate = Gate::new(router, Arc::clone(&self.status))
                 .map_err(|_| io::Error::other("the kernel gives no random numbers"))?;
-            let shared = Shared { gate, live: self.live, status: self.status, notify, stopping };
+            // Tells what there is to tell of a certificate, before anybody asks.
+            self.live.current(&notify);
+            let shared = Shared { gate, live: self.live, status: self.status, notify };
             Ok((runtime, listener, Arc::new(shared)))
         });
         let (outcome, prepared) = match prepared {
@@ -143,7 +144,7 @@ impl Bound {
         // Who started it waits for this.
         let _ = start.send(outcome);
         if let Some((runtime, listener, shared)) = prepared {
-            runtime.block_on(accept::run(listener, shared, stopped, stop));
+            runtime.block_on(accept::run(listener, shared, stopped));
             // A password still being checked is nobody's any more.
             runtime.shutdown_background();
         }

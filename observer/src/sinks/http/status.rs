@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 /// How it stands with the web configuration file and the certificates it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ConfigState {
@@ -34,6 +36,10 @@ pub enum Notice {
     Config(ConfigState),
     /// Connections cannot be accepted for want of something, usually descriptors.
     NotAccepting(String),
+    /// The server's certificate is good for less than a week: until this instant (RFC 3339).
+    CertificateEnds(String),
+    /// The server's certificate was good until this instant (RFC 3339).
+    CertificateOver(String),
 }
 
 impl fmt::Display for Notice {
@@ -41,6 +47,16 @@ impl fmt::Display for Notice {
         match self {
             Self::Config(state) => f.write_str(&state.describe()),
             Self::NotAccepting(why) => write!(f, "connections to the HTTP server wait: {why}"),
+            Self::CertificateEnds(end) => write!(
+                f,
+                "clients will refuse the HTTP server's certificate, or one that goes with it, from {end} on: put a \
+                 new one in its place (no restart is needed)"
+            ),
+            Self::CertificateOver(end) => write!(
+                f,
+                "clients refuse the HTTP server's certificate, or one that goes with it, since {end}: put a new one \
+                 in its place (no restart is needed)"
+            ),
         }
     }
 }
@@ -56,7 +72,8 @@ pub enum Count {
     MadeRoom,
     /// TLS handshakes that failed or took too long.
     HandshakeFailed,
-    /// Connections cut because a request, its body or the taking of its answer took too long.
+    /// Connections cut because a request, its body or the taking of its answer took too long, also for a server that
+    /// stops.
     TooSlow,
     /// Requests refused for their user or password, or for lack of them.
     Unauthenticated,
@@ -112,6 +129,8 @@ pub struct Status {
     config: Mutex<ConfigState>,
     counts: [AtomicU64; Count::ALL.len()],
     open: AtomicU64,
+    /// Becomes true when the server stops.
+    stopping: watch::Sender<bool>,
 }
 
 impl Status {
@@ -128,6 +147,16 @@ impl Status {
     /// Connections open now.
     pub fn open_connections(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Returns once the server is to stop.
+    pub(super) async fn stopped(&self) {
+        // It fails only when the sender is gone, which is here.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 
     pub(super) fn add(&self, count: Count) {

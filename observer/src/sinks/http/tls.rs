@@ -13,6 +13,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use self::client::{NamedClient, UnverifiedClient};
 use super::config::{ClientAuth, ConfigError, Pem, Source, TlsConfig, read_file};
+use super::expiry::Expiry;
 
 /// The files that `tls` names: when one of them changes, it has to be built anew.
 pub(super) fn files(tls: &TlsConfig) -> impl Iterator<Item = &PathBuf> {
@@ -24,11 +25,18 @@ pub(super) fn files(tls: &TlsConfig) -> impl Iterator<Item = &PathBuf> {
     )
 }
 
+/// What rustls serves with.
+pub(super) struct Tls {
+    pub server: Arc<ServerConfig>,
+    /// `None` where it cannot be read from the certificates.
+    pub expiry: Option<Expiry>,
+}
+
 /// Reads certificates and keys and makes what rustls serves with. `config` is the web configuration file, for errors.
 ///
 /// # Errors
 /// A file that is missing or has not in it what it should; a key that is not the certificate's.
-pub(super) fn build(config: &Path, tls: &TlsConfig, http2: bool) -> Result<Arc<ServerConfig>, ConfigError> {
+pub(super) fn build(config: &Path, tls: &TlsConfig, http2: bool) -> Result<Tls, ConfigError> {
     let provider = Arc::new(CryptoProvider {
         cipher_suites: tls.suites.clone(),
         kx_groups: tls.groups.clone(),
@@ -36,6 +44,7 @@ pub(super) fn build(config: &Path, tls: &TlsConfig, http2: bool) -> Result<Arc<S
     });
     let about = |pem: &Pem, what: String| ConfigError::of_key(config, &pem.key, what);
     let chain = certificates(config, &tls.certificate)?;
+    let expiry = Expiry::of(&chain);
     let key = private_key(config, &tls.key)?;
     let verifier = client_verifier(config, tls, &provider)?;
     let builder = ServerConfig::builder_with_provider(provider)
@@ -54,7 +63,7 @@ pub(super) fn build(config: &Path, tls: &TlsConfig, http2: bool) -> Result<Arc<S
         server.alpn_protocols.push(b"h2".to_vec());
     }
     server.alpn_protocols.push(b"http/1.1".to_vec());
-    Ok(Arc::new(server))
+    Ok(Tls { server: Arc::new(server), expiry })
 }
 
 fn client_verifier(

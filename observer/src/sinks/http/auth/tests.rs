@@ -1,6 +1,7 @@
 //! Who is right, who is not, and what a check may cost others.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc;
 
 use super::*;
 
@@ -63,7 +64,8 @@ fn what_was_right_is_known_again_until_the_hash_changes() {
 
 #[test]
 fn no_more_is_remembered_than_there_is_room_for() {
-    let (passwords, users) = (Passwords::new().unwrap(), users());
+    let (mut passwords, users) = (Passwords::new().unwrap(), users());
+    passwords.rest = Arc::new(|_| ());
     for n in 0..2 * WRONG_ONES {
         check(&passwords, &users, &format!("user {n}"), "x");
     }
@@ -94,4 +96,33 @@ fn who_is_known_passes_while_others_wait_and_a_flood_is_put_off() {
     });
     drop(held);
     assert!(lock(&passwords.waiting).is_empty());
+}
+
+#[test]
+fn after_a_wrong_password_checking_rests_and_after_a_right_one_not() {
+    let (mut passwords, users) = (Passwords::new().unwrap(), users());
+    let (begins, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
+    let ended = Mutex::new(ended);
+    passwords.rest = Arc::new(move |time| {
+        begins.send(time).unwrap();
+        let _ = lock(&ended).recv_timeout(Duration::from_secs(60));
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let check =
+        |user, password| runtime.block_on(passwords.check(&users, Peer::of(PEER), given(user, password)));
+    assert_eq!(check("alice", "alice's"), Checked::Right("alice".into()));
+    // Right for bob, whose hash may stand in; nobody may see from the rest that it was.
+    for (user, password) in [("alice", "x"), ("carol", "alice's"), ("carol", "bob's")] {
+        assert_eq!(check(user, password), Checked::Wrong);
+        let rest = begun.recv_timeout(Duration::from_secs(60)).expect("no rest");
+        assert!(!rest.is_zero());
+        // Nobody else is checked meanwhile, and who is known does not wait.
+        assert_eq!(passwords.turn.available_permits(), 0);
+        assert_eq!(check("alice", "alice's"), Checked::Right("alice".into()));
+        end.send(()).unwrap();
+    }
+    assert_eq!(check("bob", "bob's"), Checked::Right("bob".into()));
+    drop(runtime);
+    assert!(begun.try_recv().is_err());
 }
