@@ -62,13 +62,30 @@ pub(super) enum Checked {
 /// could be compared with a list of them stay in memory.
 pub(super) struct Passwords {
     key: hmac::Key,
-    /// Of each user the credentials that were right last.
-    right: Mutex<HashMap<String, hmac::Tag>>,
-    wrong: Mutex<VecDeque<hmac::Tag>>,
+    outcomes: Arc<Mutex<Outcomes>>,
     turn: Arc<Semaphore>,
     waiting: Arc<Mutex<HashMap<Peer, usize>>>,
     /// Waits for so long: sleeps, but in tests.
     rest: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+/// What is known without a check.
+#[derive(Default)]
+struct Outcomes {
+    /// Of each user the credentials that were right last.
+    right: HashMap<String, hmac::Tag>,
+    wrong: VecDeque<hmac::Tag>,
+}
+
+impl Outcomes {
+    fn remember(&mut self, user: String, tag: hmac::Tag, is_right: bool) {
+        if is_right {
+            self.right.insert(user, tag);
+        } else {
+            self.wrong.truncate(WRONG_ONES - 1);
+            self.wrong.push_front(tag);
+        }
+    }
 }
 
 impl Passwords {
@@ -77,8 +94,7 @@ impl Passwords {
     pub fn new() -> Result<Self, ring::error::Unspecified> {
         Ok(Self {
             key: hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())?,
-            right: Mutex::default(),
-            wrong: Mutex::default(),
+            outcomes: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             waiting: Arc::default(),
             rest: Arc::new(thread::sleep),
@@ -95,7 +111,7 @@ impl Passwords {
         if known.is_some() && self.was_right(&given, hash) {
             return Checked::Right(given.user.into());
         }
-        if lock(&self.wrong).iter().any(|wrong| wrong.as_ref() == tag.as_ref()) {
+        if lock(&self.outcomes).wrong.iter().any(|wrong| wrong.as_ref() == tag.as_ref()) {
             return Checked::Wrong;
         }
         let Some(waiting) = Waiting::enter(&self.waiting, peer) else { return Checked::Busy };
@@ -104,33 +120,26 @@ impl Passwords {
         if known.is_some() && self.was_right(&given, hash) {
             return Checked::Right(given.user.into());
         }
-        let (password, hash, rest) = (given.password, hash.clone(), Arc::clone(&self.rest));
-        let is_known = known.is_some();
+        lock(&self.outcomes).right.retain(|user, _| users.contains_key(user));
+        let (user, password, hash) = (given.user.clone(), given.password, hash.clone());
+        let (outcomes, rest, is_known) =
+            (Arc::clone(&self.outcomes), Arc::clone(&self.rest), known.is_some());
         let (told, outcome) = oneshot::channel();
-        // The place in the queue is held until the work is done, also when who asked has gone meanwhile.
+        // The place in the queue is held until the work is done, also when who asked has gone meanwhile; and the outcome
+        // is remembered, so that it is there when they ask again.
         tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             let right = bcrypt::verify(&password, &hash).unwrap_or(false) && is_known;
             let took = begun.elapsed();
+            lock(&outcomes).remember(user, tag, right);
             drop(waiting);
-            // Who asked may be gone.
             let _ = told.send(right);
             if !right {
                 rest(took * REST);
             }
             drop(turn);
         });
-        if outcome.await.unwrap_or(false) {
-            let mut right = lock(&self.right);
-            right.retain(|user, _| users.contains_key(user));
-            right.insert(given.user.clone(), tag);
-            Checked::Right(given.user.into())
-        } else {
-            let mut wrong = lock(&self.wrong);
-            wrong.truncate(WRONG_ONES - 1);
-            wrong.push_front(tag);
-            Checked::Wrong
-        }
+        if outcome.await.unwrap_or(false) { Checked::Right(given.user.into()) } else { Checked::Wrong }
     }
 
     /// The hash of some user, always the same one for the same name.
@@ -141,9 +150,12 @@ impl Passwords {
     }
 
     fn was_right(&self, given: &Credentials, hash: &str) -> bool {
-        let right = lock(&self.right);
+        let outcomes = lock(&self.outcomes);
         let message = message(given, hash);
-        right.get(&given.user).is_some_and(|tag| hmac::verify(&self.key, &message, tag.as_ref()).is_ok())
+        outcomes
+            .right
+            .get(&given.user)
+            .is_some_and(|tag| hmac::verify(&self.key, &message, tag.as_ref()).is_ok())
     }
 
     fn tag(&self, given: &Credentials, hash: &str) -> hmac::Tag {

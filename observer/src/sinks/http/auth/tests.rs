@@ -69,8 +69,26 @@ fn no_more_is_remembered_than_there_is_room_for() {
     for n in 0..2 * WRONG_ONES {
         check(&passwords, &users, &format!("user {n}"), "x");
     }
-    assert_eq!(lock(&passwords.wrong).len(), WRONG_ONES);
-    assert!(lock(&passwords.right).is_empty() && lock(&passwords.waiting).is_empty());
+    assert_eq!(lock(&passwords.outcomes).wrong.len(), WRONG_ONES);
+    assert!(lock(&passwords.outcomes).right.is_empty() && lock(&passwords.waiting).is_empty());
+}
+
+#[test]
+fn who_gave_up_waiting_is_known_the_next_time() {
+    let (passwords, users) = (Passwords::new().unwrap(), users());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut asked = Box::pin(passwords.check(&users, Peer::of(PEER), given("alice", "alice's")));
+        // Begins the check, and does not wait for its outcome.
+        tokio::select! {
+            biased;
+            _ = &mut asked => {}
+            () = std::future::ready(()) => {}
+        }
+    });
+    // Ends when the check does.
+    drop(runtime);
+    assert!(passwords.was_right(&given("alice", "alice's"), &users["alice"]));
 }
 
 #[test]
