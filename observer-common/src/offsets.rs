@@ -119,6 +119,10 @@ offsets! {
     dst_dev = Member("dst_entry", "dev");
     /// Pid of a task.
     task_tgid = Member("task_struct", "tgid");
+    /// Pointer to the thread that stands for the whole process.
+    task_leader = Member("task_struct", "group_leader");
+    /// When a task was started: CLOCK_MONOTONIC in nanoseconds.
+    task_started = Member("task_struct", "start_time");
     /// Pointer to what the threads of a process share.
     task_signal = Member("task_struct", "signal");
     /// Threads of a process that have not exited.

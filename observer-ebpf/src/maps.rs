@@ -65,6 +65,20 @@ pub struct Oom {
     pub constraint: u64,
 }
 
+/// The latest victim, under the same lock.
+#[map]
+pub static VICTIM: Array<Victim> = Array::with_max_entries(1, 0);
+
+/// See [`VICTIM`].
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Victim {
+    /// Process id.
+    pub tgid: u64,
+    /// When it was started: together with the id, no other process has that.
+    pub started_ns: u64,
+}
+
 /// Quota periods of a cgroup as the kernel last had them.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -1,7 +1,8 @@
 //! Processes killed because memory ran out.
 //!
-//! Kernel: `oom_kill_process`, `mark_oom_victim` (mm/oom_kill.c). A process that was about to exit anyway is
-//! marked as well, without the kernel counting a kill.
+//! Kernel: `oom_kill_process`, `mark_oom_victim` (mm/oom_kill.c), under `oom_lock`. A process that was about to exit
+//! anyway is marked as well, without the kernel counting a kill; and so are the other threads of one that was killed,
+//! when they want memory on their way out.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -15,7 +16,7 @@ use super::connect::is_generator;
 use crate::{
     cgroup,
     emit::{Level, count_failure, count_failure_of},
-    maps::{OOM, Oom, offsets},
+    maps::{OOM, Oom, VICTIM, Victim, offsets},
     sock::{context_slot, pointer, read},
 };
 
@@ -35,6 +36,9 @@ pub fn oom_kill(ctx: BtfTracePointContext) -> u32 {
     let argument = context_slot(ctx.as_ptr(), 0);
     if offsets().tp_mark_victim_task == 1 {
         let victim = argument as *const u8;
+        if is_marked_again(victim) {
+            return 0;
+        }
         let mut key = killed(cgroup::of_memory(victim), read(victim, offsets().task_tgid));
         // The victim has its SIGKILL already, and may have left the tree on another CPU; its parent has not.
         let parent: u32 = read(pointer(victim, offsets().task_parent), offsets().task_tgid);
@@ -48,6 +52,19 @@ pub fn oom_kill(ctx: BtfTracePointContext) -> u32 {
         count_failure(&key, Level::default());
     }
     0
+}
+
+/// Whether it is a thread of the process that was marked last. Keeps the process in mind.
+#[inline(always)]
+fn is_marked_again(task: *const u8) -> bool {
+    let victim = Victim {
+        tgid: read::<u32>(task, offsets().task_tgid).into(),
+        started_ns: read(pointer(task, offsets().task_leader), offsets().task_started),
+    };
+    let is_again = VICTIM.get(0) == Some(&victim);
+    // An array has room for its element.
+    let _ = VICTIM.set(0, victim, 0);
+    is_again
 }
 
 #[inline(always)]
