@@ -18,8 +18,9 @@ pub mod key_flags {
 pub struct Key {
     /// Id of the cgroup (v2) that owns the socket or process; 1 is the root.
     pub cgroup: u64,
-    /// Listener or destination address, IPv4 as `::ffff:a.b.c.d`.
-    pub address: [u8; 16],
+    /// Listener or destination address, IPv4 as `::ffff:a.b.c.d`: its 16 bytes in two words, which a probe writes and
+    /// the map's hash reads whole.
+    pub address: [u64; 2],
     /// Inode number of the network namespace.
     pub netns: u32,
     /// Process (thread group) id as the initial pid namespace sees it.
@@ -34,10 +35,27 @@ pub struct Key {
     pub reason: u16,
 }
 
+/// An IPv4 address as [`Key::address`] has it, of the four bytes as they stand in memory.
+#[inline(always)]
+pub const fn mapped(v4: u32) -> [u64; 2] {
+    // As memory has them: ten bytes 0, two 0xff, and the address.
+    if cfg!(target_endian = "little") {
+        [0, 0xffff_0000 | (v4 as u64) << 32]
+    } else {
+        [0, 0x0000_ffff_0000_0000 | v4 as u64]
+    }
+}
+
 impl Key {
+    /// The 16 bytes of the address.
+    pub fn address_bytes(&self) -> [u8; 16] {
+        let [first, second] = self.address.map(u64::to_ne_bytes);
+        core::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
+    }
+
     /// Nobody's.
     pub const ZERO: Self =
-        Self { cgroup: 0, address: [0; 16], netns: 0, pid: 0, signal: 0, port: 0, flags: 0, reason: 0 };
+        Self { cgroup: 0, address: [0; 2], netns: 0, pid: 0, signal: 0, port: 0, flags: 0, reason: 0 };
 }
 
 /// What one CPU has counted for one [`Key`] since the probes were loaded.
@@ -86,7 +104,19 @@ unsafe impl aya::Pod for Cell {}
 
 #[cfg(test)]
 mod tests {
-    use super::Cell;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::{Cell, Key, mapped};
+
+    #[test]
+    fn addresses_stand_as_they_do_in_a_packet() {
+        let v4 = Ipv4Addr::new(10, 1, 2, 3);
+        let key = Key { address: mapped(u32::from_ne_bytes(v4.octets())), ..Key::ZERO };
+        assert_eq!(key.address_bytes(), v4.to_ipv6_mapped().octets());
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6);
+        let words = [0, 8].map(|at| u64::from_ne_bytes(v6.octets()[at..at + 8].try_into().expect("8 bytes")));
+        assert_eq!(Key { address: words, ..Key::ZERO }.address_bytes(), v6.octets());
+    }
 
     #[test]
     fn merge_keeps_the_earliest_first_and_the_latest_limit() {

@@ -67,6 +67,8 @@ offsets! {
     /// Pointer to the socket's cgroup (v2): the first word of this member. Up to 5.14 its low bit says
     /// that it holds v1 class ids instead.
     sk_cgroup = Member("sock", "sk_cgrp_data");
+    /// The same as a pointer and nothing else (5.15 and later).
+    sk_cgroup_pointer = Member("sock", "sk_cgrp_data", "cgroup");
     /// Protocol number of the socket.
     protocol = Member("sock", "sk_protocol");
     /// Pending error of a socket.

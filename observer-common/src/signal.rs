@@ -162,6 +162,19 @@ impl Signal {
     /// How many signals there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// Whether probes note when it happened last. What every connection does is counted without: reading the clock
+    /// would cost as much as counting.
+    pub const fn is_timed(self) -> bool {
+        !matches!(
+            self,
+            Self::ConnectionAccepted
+                | Self::AcceptedClosed
+                | Self::ConnectAttempt
+                | Self::ConnectionOpened
+                | Self::OpenedClosed
+        )
+    }
+
     /// The signal with this number, if there is one.
     pub fn from_number(number: u16) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()

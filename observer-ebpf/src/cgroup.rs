@@ -38,5 +38,5 @@ pub fn of_memory_of_current() -> u64 {
 /// The key of `signal` at a cgroup.
 #[inline(always)]
 pub fn key(signal: Signal, cgroup: u64) -> Key {
-    Key { cgroup, address: [0; 16], netns: 0, pid: 0, signal: signal as u16, port: 0, flags: 0, reason: 0 }
+    Key { cgroup, address: [0; 2], netns: 0, pid: 0, signal: signal as u16, port: 0, flags: 0, reason: 0 }
 }

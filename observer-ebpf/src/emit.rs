@@ -17,6 +17,14 @@ pub struct Level {
     pub limit: u32,
 }
 
+impl Level {
+    /// In one register.
+    #[inline(always)]
+    fn packed(self) -> u64 {
+        u64::from(self.used) << 32 | u64::from(self.limit)
+    }
+}
+
 /// A failure after so long without one wakes user space as the first one did. As long as a fault line stays hit
 /// after its last failure.
 const QUIET_NS: u64 = 10_000_000_000;
@@ -47,6 +55,12 @@ impl Occurrence {
         Self { level: Level { used: 0, limit: 0 }, times: 1, task: core::ptr::null(), at_ns: 0 };
 
     #[inline(always)]
+    fn from_parts(level: u64, times: u64, at_ns: u64, task: *const u8) -> Self {
+        let level = Level { used: (level >> 32) as u32, limit: level as u32 };
+        Self { level, times, task, at_ns }
+    }
+
+    #[inline(always)]
     fn at_ns(&self) -> u64 {
         if self.at_ns != 0 { self.at_ns } else { now_ns() }
     }
@@ -57,6 +71,24 @@ impl Occurrence {
 pub fn now_ns() -> u64 {
     // SAFETY: plain helper call.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// Counts one occurrence of a load signal that is not timed ([`Signal::is_timed`]).
+#[inline(always)]
+pub fn tally(key: &Key) {
+    if !tallied(key) {
+        create_load(key, 0, 1, 0);
+    }
+}
+
+/// Counts it where it was counted before, and says whether it was.
+#[inline(always)]
+pub fn tallied(key: &Key) -> bool {
+    let Some(cell) = LOADS.get_ptr_mut(key) else { return false };
+    // SAFETY: the kernel returned this CPU's value of a live map entry.
+    let cell = unsafe { &mut *cell };
+    cell.count += 1;
+    true
 }
 
 /// Counts one occurrence of a load signal.
@@ -110,14 +142,17 @@ pub fn count_failure_of(key: &Key, task: *const u8) {
 #[inline(always)]
 fn count_load(key: &Key, occurrence: Occurrence) {
     if add(&LOADS, key, &occurrence).is_none() {
-        create_load(key, &occurrence);
+        create_load(key, occurrence.level.packed(), occurrence.times, occurrence.at_ns);
     }
 }
 
 #[inline(always)]
 fn count_failed(key: &Key, occurrence: Occurrence) {
     match add(&FAILURES, key, &occurrence) {
-        None => create_failure(key, &occurrence),
+        None => {
+            let Occurrence { level, times, task, at_ns } = occurrence;
+            create_failure(key, level.packed(), times, at_ns, task);
+        }
         Some(added) if added.after_ns > QUIET_NS => tell(key, added.at_ns, occurrence.task),
         Some(_) => {}
     }
@@ -153,18 +188,18 @@ fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<Added> {
     Some(added)
 }
 
-/// The first occurrence for this subject. Not inlined: it runs once per subject, and the programs
-/// stay small.
+/// The first occurrence for this subject. Not inlined: it runs once per subject, and the programs stay small. What
+/// occurred is in registers: in memory it would be written at every occurrence.
 #[inline(never)]
-fn create_load(key: &Key, occurrence: &Occurrence) {
-    create(&LOADS, key, occurrence);
+fn create_load(key: &Key, level: u64, times: u64, at_ns: u64) {
+    create(&LOADS, key, &Occurrence::from_parts(level, times, at_ns, core::ptr::null()));
 }
 
 /// The same for a failure.
 #[inline(never)]
-fn create_failure(key: &Key, occurrence: &Occurrence) {
-    if let Some(at_ns) = create(&FAILURES, key, occurrence) {
-        tell(key, at_ns, occurrence.task);
+fn create_failure(key: &Key, level: u64, times: u64, at_ns: u64, task: *const u8) {
+    if let Some(at_ns) = create(&FAILURES, key, &Occurrence::from_parts(level, times, at_ns, task)) {
+        tell(key, at_ns, task);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Reading what we need of the kernel's packets.
 
-use observer_common::{Key, Signal};
+use observer_common::{Key, Signal, cell::mapped};
 
 use crate::{
     maps::offsets,
-    sock::{Sock, mapped, namespace_key, pointer, read},
+    sock::{Sock, namespace_key, pointer, read},
 };
 
 /// Flags of a TCP header.
@@ -76,7 +76,7 @@ impl Packet {
     pub fn netns_pointer(self, receiver: *const u8) -> *const u8 {
         let owner = if receiver.is_null() { pointer(self.0, offsets().skb_sk) } else { receiver };
         if !owner.is_null() {
-            return Sock(owner).netns_pointer();
+            return Sock::at(owner).netns_pointer();
         }
         let mut device = self.device();
         if (device as i64) >= 0 {

@@ -1,7 +1,7 @@
 //! Reading what we need of the kernel's socket, at offsets found in its BTF.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use observer_common::{Key, Offsets, Signal, key_flags};
+use observer_common::{Key, Offsets, Signal, cell::mapped, key_flags};
 
 use crate::{cgroup, emit::is_known, maps::offsets};
 
@@ -16,13 +16,44 @@ pub const LISTEN: u8 = 10;
 pub const NEW_SYN_RECV: u8 = 12;
 
 /// Types of which every bit pattern is a value.
-pub trait Plain: Default {}
-impl Plain for u8 {}
-impl Plain for u16 {}
-impl Plain for u32 {}
-impl Plain for u64 {}
-impl Plain for i32 {}
-impl<const N: usize> Plain for [u8; N] where [u8; N]: Default {}
+pub trait Plain: Default {
+    /// Loads one from a kernel object whose type the verifier knows, in loads of at most eight bytes.
+    ///
+    /// # Safety
+    /// The verifier must know the type of the object, and have it checked that the member is there.
+    unsafe fn load(address: *const u8) -> Self;
+}
+
+macro_rules! plain_integers {
+    ($($integer:ty),+) => {$(
+        impl Plain for $integer {
+            #[inline(always)]
+            unsafe fn load(address: *const u8) -> Self {
+                // SAFETY: the caller's; members of the kernel's objects are aligned.
+                unsafe { core::ptr::read_volatile(address.cast()) }
+            }
+        }
+    )+};
+}
+plain_integers!(u8, u16, u32, u64, i32);
+
+impl Plain for [u64; 2] {
+    #[inline(always)]
+    unsafe fn load(address: *const u8) -> Self {
+        // SAFETY: the caller's.
+        unsafe { [u64::load(address), u64::load(address.wrapping_add(8))] }
+    }
+}
+
+/// Names.
+impl Plain for [u8; 16] {
+    #[inline(always)]
+    unsafe fn load(address: *const u8) -> Self {
+        // SAFETY: the caller's.
+        let [first, second] = unsafe { <[u64; 2]>::load(address) };
+        (u128::from(second) << 64 | u128::from(first)).to_le_bytes()
+    }
+}
 
 /// Reads a `T` at `base + offset`; zero where the kernel has no such member, or the address is a bad one
 /// (null among them). Without a branch on the outcome, which would double what the verifier has to walk at
@@ -54,25 +85,68 @@ pub fn context_slot(context: *const core::ffi::c_void, index: u32) -> u64 {
     read::<u64>(context.cast(), index * 8)
 }
 
-/// A kernel `struct sock *`.
+/// Loads a member of an object whose type the verifier knows: it checks that the member is there, and makes zero of
+/// what cannot be read (a null pointer among them). A tenth of what the helper of [`read`] takes.
+#[inline(always)]
+fn load<T: Plain>(base: *const u8, offset: u32) -> T {
+    if offset == Offsets::ABSENT {
+        return T::default();
+    }
+    // SAFETY: only what a tracing program was given as a typed argument, or was loaded from such, comes here;
+    // a program of which that is not true is refused by the verifier.
+    unsafe { T::load(base.wrapping_add(offset as usize)) }
+}
+
+/// A kernel `struct sock *`; `TYPED` where it is a typed argument of the program, so that the verifier lets its
+/// members be loaded.
 #[derive(Clone, Copy)]
-pub struct Sock(pub *const u8);
+pub struct Sock<const TYPED: bool = false>(pub *const u8);
+
+/// A socket as tracepoints with BTF and trampolines give it.
+pub type TypedSock = Sock<true>;
 
 impl Sock {
+    /// A `struct sock *` of whatever provenance.
+    #[inline(always)]
+    pub fn at(sock: *const u8) -> Self {
+        Self(sock)
+    }
+}
+
+impl TypedSock {
+    /// A `struct sock *` that is a typed argument of the program.
+    #[inline(always)]
+    pub fn typed(sock: *const u8) -> Self {
+        Self(sock)
+    }
+}
+
+impl<const TYPED: bool> Sock<TYPED> {
+    /// A member of `struct sock` itself, or of what it points to.
+    #[inline(always)]
+    fn member<T: Plain>(base: *const u8, offset: u32) -> T {
+        if TYPED { load(base, offset) } else { read(base, offset) }
+    }
+
     #[inline(always)]
     pub fn state(self) -> u8 {
-        read(self.0, offsets().state)
+        Self::member(self.0, offsets().state)
     }
 
     #[inline(always)]
     pub fn protocol(self) -> u16 {
         // A bit field up to 5.5, a u16 since; its low byte is the protocol on every kernel here.
-        read::<u8>(self.0, offsets().protocol).into()
+        Self::member::<u8>(self.0, offsets().protocol).into()
     }
 
     #[inline(always)]
     pub fn netns_pointer(self) -> *const u8 {
-        pointer(self.0, offsets().net)
+        Self::member::<u64>(self.0, offsets().net) as *const u8
+    }
+
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        Self::member(self.netns_pointer(), offsets().net_inum)
     }
 
     /// Whether this is a `struct sock`, and not one of the small ones that stand for a connection in
@@ -105,9 +179,16 @@ impl Sock {
     pub fn accept_queue(self) -> crate::emit::Level {
         let offsets = offsets();
         crate::emit::Level {
-            used: read(self.0, offsets.ack_backlog),
-            limit: read(self.0, offsets.max_ack_backlog),
+            used: Self::member(self.0, offsets.ack_backlog),
+            limit: Self::member(self.0, offsets.max_ack_backlog),
         }
+    }
+
+    /// Whether this is most likely the accepting side of a connection: a socket that was made from a listener's has
+    /// inherited the limit of its queue (`sk_clone_lock`, net/core/sock.c). Not so where that was 0.
+    #[inline(always)]
+    pub fn seems_accepted(self) -> bool {
+        Self::member::<u32>(self.0, offsets().max_ack_backlog) != 0
     }
 
     /// Own port as on the wire; 0 until a port was found.
@@ -120,7 +201,7 @@ impl Sock {
     #[inline(always)]
     pub fn own_key(self, signal: Signal) -> Key {
         let offsets = offsets();
-        self.key(signal, read(self.0, offsets.num), offsets.rcv_saddr, offsets.v6_rcv_saddr)
+        self.key(signal, Self::member(self.0, offsets.num), offsets.rcv_saddr, offsets.v6_rcv_saddr)
     }
 
     /// The same of a connection that may have been closed just now, and then has given its port back: it
@@ -138,7 +219,7 @@ impl Sock {
     #[inline(always)]
     pub fn destination_key(self, signal: Signal) -> Key {
         let offsets = offsets();
-        self.key(signal, u16::from_be(read(self.0, offsets.dport)), offsets.daddr, offsets.v6_daddr)
+        self.key(signal, u16::from_be(Self::member(self.0, offsets.dport)), offsets.daddr, offsets.v6_daddr)
     }
 
     /// The key of `signal` at the end of a connection that this socket is, as far as the load has told: the
@@ -162,8 +243,8 @@ impl Sock {
     #[inline(always)]
     pub fn connecting_key(self, signal: Signal) -> Key {
         let key = self.former_key(Signal::ConnectionAccepted);
-        if is_known(&key) {
-            return Key { address: [0; 16], port: 0, signal: signal as u16, ..key };
+        if self.seems_accepted() || is_known(&key) {
+            return Key { address: [0; 2], port: 0, signal: signal as u16, ..key };
         }
         self.destination_if_known(signal)
     }
@@ -176,7 +257,7 @@ impl Sock {
             let by_others = is_known(&key);
             key.flags = key_flags::GENERATOR;
             if !by_others && !is_known(&key) {
-                key.address = [0; 16];
+                key.address = [0; 2];
                 key.port = 0;
             }
         }
@@ -189,6 +270,11 @@ impl Sock {
     #[inline(always)]
     fn cgroup_id(self) -> u64 {
         let offsets = offsets();
+        if TYPED && offsets.sk_cgroup_pointer != Offsets::ABSENT {
+            let cgroup: u64 = load(self.0, offsets.sk_cgroup_pointer);
+            let node: u64 = load(cgroup as *const u8, offsets.cgroup_kn);
+            return load(node as *const u8, offsets.kn_id);
+        }
         let word: u64 = read(self.0, offsets.sk_cgroup);
         if word & 1 != 0 {
             return 0;
@@ -199,15 +285,15 @@ impl Sock {
     #[inline(always)]
     fn key(self, signal: Signal, port: u16, v4_offset: u32, v6_offset: u32) -> Key {
         let offsets = offsets();
-        let address = if read::<u16>(self.0, offsets.family) == AF_INET6 {
-            read(self.0, v6_offset)
+        let address = if Self::member::<u16>(self.0, offsets.family) == AF_INET6 {
+            Self::member(self.0, v6_offset)
         } else {
-            mapped(read(self.0, v4_offset))
+            mapped(Self::member(self.0, v4_offset))
         };
         Key {
             cgroup: self.cgroup_id(),
             address,
-            netns: read(self.netns_pointer(), offsets.net_inum),
+            netns: self.netns(),
             pid: 0,
             signal: signal as u16,
             port,
@@ -222,7 +308,7 @@ impl Sock {
 pub fn namespace_key(signal: Signal, net: *const u8) -> Key {
     Key {
         cgroup: 0,
-        address: [0; 16],
+        address: [0; 2],
         netns: read(net, offsets().net_inum),
         pid: 0,
         signal: signal as u16,
@@ -230,10 +316,4 @@ pub fn namespace_key(signal: Signal, net: *const u8) -> Key {
         flags: 0,
         reason: 0,
     }
-}
-
-/// `::ffff:a.b.c.d` of an address in network byte order.
-#[inline(always)]
-pub fn mapped(v4: [u8; 4]) -> [u8; 16] {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
 }

@@ -14,9 +14,9 @@ use observer_common::{Key, Signal, key_flags};
 
 use super::time_wait;
 use crate::{
-    emit::{Level, count, count_failure, is_known},
+    emit::{Level, count_failure, is_known, tallied, tally},
     maps::{TREE, offsets},
-    sock::{Sock, context_slot},
+    sock::{Sock, TypedSock, context_slot},
 };
 
 const ESTABLISHED: u32 = 1;
@@ -36,7 +36,7 @@ const ECONNREFUSED: i32 = 111;
 /// the match.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn socket_state(ctx: BtfTracePointContext) -> u32 {
-    changed(Sock(ctx.arg::<*const u8>(0)), ctx.arg::<u32>(1), ctx.arg::<u32>(2));
+    changed(Sock::typed(ctx.arg::<*const u8>(0)), ctx.arg::<u32>(1), ctx.arg::<u32>(2));
     0
 }
 
@@ -44,7 +44,7 @@ pub fn socket_state(ctx: BtfTracePointContext) -> u32 {
 /// would be the dearest of all.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn socket_state_and_time_wait(ctx: BtfTracePointContext) -> u32 {
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    let sock = Sock::typed(ctx.arg::<*const u8>(0));
     let (old, new) = (ctx.arg::<u32>(1), ctx.arg::<u32>(2));
     if new == CLOSE && matches!(old, FIN_WAIT2 | CLOSING) {
         if is_tcp(sock) {
@@ -57,11 +57,11 @@ pub fn socket_state_and_time_wait(ctx: BtfTracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn changed(sock: Sock, old: u32, new: u32) {
+fn changed(sock: TypedSock, old: u32, new: u32) {
     match (old, new) {
-        (SYN_RECV, ESTABLISHED) if is_tcp(sock) => count(&sock.own_key(Signal::ConnectionAccepted)),
-        (CLOSE, SYN_SENT) if is_tcp(sock) => count(&by_current(sock.destination_key(Signal::ConnectAttempt))),
-        (SYN_SENT, ESTABLISHED) if is_tcp(sock) => count(&sock.destination_key(Signal::ConnectionOpened)),
+        (SYN_RECV, ESTABLISHED) if is_tcp(sock) => tally(&sock.own_key(Signal::ConnectionAccepted)),
+        (CLOSE, SYN_SENT) if is_tcp(sock) => tally(&by_current(sock.destination_key(Signal::ConnectAttempt))),
+        (SYN_SENT, ESTABLISHED) if is_tcp(sock) => tally(&sock.destination_key(Signal::ConnectionOpened)),
         (SYN_SENT, CLOSE) if is_tcp(sock) => connect_failed(sock),
         (ESTABLISHED | CLOSE_WAIT, _) if new != CLOSE_WAIT && is_tcp(sock) => departed(sock),
         _ => {}
@@ -69,7 +69,7 @@ fn changed(sock: Sock, old: u32, new: u32) {
 }
 
 #[inline(always)]
-fn is_tcp(sock: Sock) -> bool {
+fn is_tcp(sock: TypedSock) -> bool {
     sock.protocol() == IPPROTO_TCP
 }
 
@@ -100,27 +100,40 @@ pub fn named(mut key: Key) -> Key {
     by_current(key)
 }
 
-/// A connection left ESTABLISHED and CLOSE_WAIT. Its own port tells the side: a port on which
-/// connections were accepted belongs to a listener. (One that was reset has given it back by now.)
+/// A connection left ESTABLISHED and CLOSE_WAIT.
 #[inline(always)]
-fn departed(sock: Sock) {
+fn departed(sock: TypedSock) {
+    let counted = if sock.seems_accepted() {
+        tallied(&sock.former_key(Signal::AcceptedClosed))
+    } else {
+        tallied(&sock.destination_key(Signal::OpenedClosed))
+    };
+    if !counted {
+        departed_first(sock);
+    }
+}
+
+/// The first one of its place. Its own port tells the side: a port on which connections were accepted belongs to a
+/// listener. (One that was reset has given it back by now.)
+#[inline(always)]
+fn departed_first(sock: TypedSock) {
     let mut key = sock.former_key(Signal::ConnectionAccepted);
     if is_known(&key) {
         key.signal = Signal::AcceptedClosed as u16;
-        count(&key);
+        tally(&key);
         return;
     }
     let mut key = sock.destination_key(Signal::ConnectionOpened);
     if is_known(&key) {
         key.signal = Signal::OpenedClosed as u16;
-        count(&key);
+        tally(&key);
     }
 }
 
 /// A connect came to nothing. Without fexit, one that failed before it was given a port stands for the
 /// failed search: a refused or aborted connect has a port, and a missing route fires nothing.
 #[inline(always)]
-fn connect_failed(sock: Sock) {
+fn connect_failed(sock: TypedSock) {
     if sock.wire_port() == 0 {
         let mut key = named(sock.destination_key(Signal::PortSearchFailed));
         key.flags |= key_flags::FALLBACK;
@@ -146,7 +159,7 @@ fn connect_failed(sock: Sock) {
 #[fexit(function = "__inet_hash_connect")]
 pub fn port_search_failed(ctx: FExitContext) -> u32 {
     if context_slot(ctx.as_ptr(), offsets().hash_connect_arity) as i32 == -EADDRNOTAVAIL {
-        let sock = Sock(ctx.arg::<*const u8>(1));
+        let sock = Sock::typed(ctx.arg::<*const u8>(1));
         // A socket bound to a port of its own searches nothing: its four-tuple is taken.
         if sock.wire_port() == 0 {
             failed(&named(sock.destination_key(Signal::PortSearchFailed)));
@@ -161,7 +174,7 @@ pub fn port_search_failed(ctx: FExitContext) -> u32 {
 #[fexit(function = "inet_csk_get_port")]
 pub fn bind_failed(ctx: FExitContext) -> u32 {
     if ctx_return(&ctx, 2) != 0 {
-        let sock = Sock(ctx.arg::<*const u8>(0));
+        let sock = Sock::typed(ctx.arg::<*const u8>(0));
         let wanted = ctx.arg::<u16>(1);
         if wanted == 0 {
             let mut key = named(sock.own_key(Signal::BindExhausted));
@@ -187,7 +200,7 @@ fn ctx_return(ctx: &FExitContext, arity: usize) -> i32 {
 }
 
 #[inline(always)]
-fn collision_key(sock: Sock, port: u16) -> Key {
+fn collision_key(sock: TypedSock, port: u16) -> Key {
     let mut key = sock.own_key(Signal::BindCollision);
     key.port = port;
     key

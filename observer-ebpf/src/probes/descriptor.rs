@@ -50,14 +50,5 @@ pub fn descriptor_limit_precise(ctx: BtfTracePointContext) -> u32 {
 fn refused(signal: Signal, flags: u16) -> Key {
     // SAFETY: plain helper call.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    named(Key {
-        cgroup,
-        address: [0; 16],
-        netns: 0,
-        pid: 0,
-        signal: signal as u16,
-        port: 0,
-        flags,
-        reason: 0,
-    })
+    named(Key { cgroup, address: [0; 2], netns: 0, pid: 0, signal: signal as u16, port: 0, flags, reason: 0 })
 }

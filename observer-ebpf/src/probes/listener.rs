@@ -14,7 +14,7 @@ use super::pair::{Function, entered, returned};
 use crate::{
     emit::{Level, count_failure, count_level},
     maps::{SYN, Syn, offsets},
-    sock::{LISTEN, Sock, context_slot, read},
+    sock::{LISTEN, Sock, TypedSock, context_slot, read},
 };
 
 /// Fates of a SYN.
@@ -28,7 +28,7 @@ const ETH_P_IP_BE: u16 = 0x0800_u16.to_be();
 /// either way.
 #[fentry(function = "tcp_conn_request")]
 pub fn syn_arrival(ctx: FEntryContext) -> u32 {
-    let listener = Sock(ctx.arg::<*const u8>(2));
+    let listener = Sock::typed(ctx.arg::<*const u8>(2));
     let queue = listener.accept_queue();
     count_level(&listener.own_key(Signal::SynArrival), queue);
     if let Some(syn) = current_syn() {
@@ -75,7 +75,7 @@ pub fn syn_fate(ctx: FExitContext) -> u32 {
     if syn.fate == QUEUED {
         return 0;
     }
-    let listener = Sock(ctx.arg::<*const u8>(2));
+    let listener = Sock::typed(ctx.arg::<*const u8>(2));
     let queue = listener.accept_queue();
     let accept_queue = Level { used: syn.accept_queue.max(queue.used), limit: queue.limit };
     let requests = Level { used: syn.requests, limit: queue.limit };
@@ -93,7 +93,7 @@ pub fn syn_fate(ctx: FExitContext) -> u32 {
 /// off. The kernel asks in this order: `requests > limit` (`>=` before early 2025), the accept queue,
 /// and whether the last quarter of tcp_max_syn_backlog is reached, which it keeps for known peers.
 #[inline(always)]
-fn wants_room(listener: Sock, requests: Level, accept_queue: Level) -> bool {
+fn wants_room(listener: TypedSock, requests: Level, accept_queue: Level) -> bool {
     let net = listener.netns_pointer();
     if read::<u8>(net, offsets().tcp_syncookies) != 0 {
         return false;
@@ -143,7 +143,7 @@ pub fn accept_overflow_v6(ctx: FExitContext) -> u32 {
 #[inline(always)]
 fn overflow_at_ack(ctx: &FExitContext, arity: u32) {
     if context_slot(ctx.as_ptr(), arity) == 0 {
-        no_socket(Sock(ctx.arg::<*const u8>(0)));
+        no_socket(Sock::at(ctx.arg::<*const u8>(0)));
     }
 }
 
@@ -185,7 +185,7 @@ pub fn accept_overflow_v6_return(ctx: RetProbeContext) -> u32 {
 fn overflow_at_return(ctx: &RetProbeContext, function: Function) {
     let Some(listener) = returned(ctx, function) else { return };
     if ctx.ret::<u64>() == 0 {
-        no_socket(Sock(listener as *const u8));
+        no_socket(Sock::at(listener as *const u8));
     }
 }
 
@@ -202,20 +202,20 @@ fn no_socket(listener: Sock) {
 /// A connection was appended to an accept queue (6.12 and later have the tracepoint).
 #[btf_tracepoint(function = "sk_data_ready")]
 pub fn accept_enqueued(ctx: BtfTracePointContext) -> u32 {
-    enqueued(Sock(ctx.arg::<*const u8>(0)));
+    enqueued(Sock::typed(ctx.arg::<*const u8>(0)));
     0
 }
 
 /// The same where there is no such tracepoint.
 #[fentry(function = "sock_def_readable")]
 pub fn accept_enqueued_fentry(ctx: FEntryContext) -> u32 {
-    enqueued(Sock(ctx.arg::<*const u8>(0)));
+    enqueued(Sock::typed(ctx.arg::<*const u8>(0)));
     0
 }
 
 /// Both hooks fire for every arrival of data as well: the state is read first.
 #[inline(always)]
-fn enqueued(sock: Sock) {
+fn enqueued(sock: TypedSock) {
     if sock.state() == LISTEN && sock.protocol() == 6 {
         count_level(&sock.own_key(Signal::AcceptEnqueued), sock.accept_queue());
     }

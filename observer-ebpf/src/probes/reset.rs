@@ -20,7 +20,7 @@ use crate::{
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn reset_sent(ctx: BtfTracePointContext) -> u32 {
     // From 6.13 on the verifier knows that both may be null, and lets nothing be added to such a pointer.
-    let sock = Sock(context_slot(ctx.as_ptr(), 0) as *const u8);
+    let sock = Sock::at(context_slot(ctx.as_ptr(), 0) as *const u8);
     let packet = Packet(context_slot(ctx.as_ptr(), 1) as *const u8);
     let reason = context_slot(ctx.as_ptr(), 2) as u16;
     if sock.0.is_null() {
@@ -34,7 +34,7 @@ pub fn reset_sent(ctx: BtfTracePointContext) -> u32 {
 /// The same before 6.10: only of full sockets, and without a reason.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn reset_sent_by_socket(ctx: BtfTracePointContext) -> u32 {
-    with_socket(Sock(context_slot(ctx.as_ptr(), 0) as *const u8), 0);
+    with_socket(Sock::at(context_slot(ctx.as_ptr(), 0) as *const u8), 0);
     0
 }
 
@@ -54,7 +54,7 @@ pub fn reset_sent_v6(ctx: FEntryContext) -> u32 {
 
 #[inline(always)]
 fn left_out_by_the_tracepoint(ctx: &FEntryContext, is_local: impl Fn(Packet) -> bool) {
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    let sock = Sock::at(ctx.arg::<*const u8>(0));
     let packet = Packet(ctx.arg::<*const u8>(1));
     // The kernel never answers a reset with one.
     if packet.is_reset() {
@@ -90,7 +90,7 @@ fn without_socket(packet: Packet, reason: u16) {
 /// A reset arrived. While the connection is being made it refuses it, which the state tells.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn reset_received(ctx: BtfTracePointContext) -> u32 {
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    let sock = Sock::at(ctx.arg::<*const u8>(0));
     if sock.state() != SYN_SENT {
         count_failure(&sock.peer_key(Signal::ResetReceived), Level::default());
     }

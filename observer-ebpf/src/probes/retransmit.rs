@@ -22,7 +22,7 @@ const CA_LOSS: u8 = 4;
 /// A segment was sent again.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 pub fn retransmit(ctx: BtfTracePointContext) -> u32 {
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    let sock = Sock::at(ctx.arg::<*const u8>(0));
     let packet = Packet(ctx.arg::<*const u8>(1));
     // With a third argument (6.18), the tracepoint is told of failures, too.
     if offsets().tp_retransmit_arity > 2 && context_slot(ctx.as_ptr(), 2) as i32 != 0 {
@@ -45,7 +45,7 @@ pub fn retransmit(ctx: BtfTracePointContext) -> u32 {
 /// A SYN-ACK was sent again. The socket is the listener.
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 pub fn retransmit_syn_ack(ctx: BtfTracePointContext) -> u32 {
-    let listener = Sock(ctx.arg::<*const u8>(0));
+    let listener = Sock::at(ctx.arg::<*const u8>(0));
     count_failure_times(&listener.own_key(Signal::RetransmitSynAck), 1);
     0
 }

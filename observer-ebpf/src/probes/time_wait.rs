@@ -12,13 +12,13 @@ use observer_common::Signal;
 
 use crate::{
     emit::{Level, count, count_failure},
-    sock::{Sock, namespace_key},
+    sock::{Sock, TypedSock, namespace_key},
 };
 
 /// A connection was to enter TIME_WAIT. There is no socket for it at tcp_max_tw_buckets, or without memory.
 #[fexit(function = "inet_twsk_alloc")]
 pub fn time_wait(ctx: FExitContext) -> u32 {
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    let sock = Sock::typed(ctx.arg::<*const u8>(0));
     if ctx.arg::<u64>(3) == 0 {
         count_failure(&namespace_key(Signal::TimeWaitOverflow, sock.netns_pointer()), Level::default());
     } else {
@@ -30,7 +30,7 @@ pub fn time_wait(ctx: FExitContext) -> u32 {
 /// Without fexit: a TCP socket went from FIN_WAIT2 or CLOSING to CLOSE. Those for which there was no room are among
 /// them.
 #[inline(always)]
-pub fn entered(sock: Sock) {
+pub fn entered(sock: TypedSock) {
     // A reset in these states leaves an error.
     if sock.error() == 0 {
         count(&sock.connecting_key(Signal::TimeWaitEntered));
@@ -41,7 +41,7 @@ pub fn entered(sock: Sock) {
 #[fentry(function = "inet_twsk_kill")]
 pub fn time_wait_exited(ctx: FEntryContext) -> u32 {
     // It begins with what every socket begins with.
-    let sock = Sock(ctx.arg::<*const u8>(0));
+    let sock = Sock::at(ctx.arg::<*const u8>(0));
     count(&namespace_key(Signal::TimeWaitExited, sock.netns_pointer()));
     0
 }

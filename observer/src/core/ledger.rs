@@ -470,7 +470,7 @@ pub fn identity(subject: &Subject) -> Subject {
 /// When the first of the occurrences between two reads happened.
 fn first_event(sample: &SignalSample, before: &Reading) -> Bracket {
     match (sample.first_ns, sample.last_ns) {
-        (Some(first_ns), Some(_)) if before.count == 0 => Bracket { lo_ns: first_ns, hi_ns: first_ns },
+        (Some(first_ns), _) if before.count == 0 => Bracket { lo_ns: first_ns, hi_ns: first_ns },
         (_, Some(last_ns)) => {
             let lo_ns = before.last_ns.unwrap_or(0).max(sample.since_ns).min(last_ns);
             Bracket { lo_ns, hi_ns: last_ns }

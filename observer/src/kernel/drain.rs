@@ -215,7 +215,7 @@ fn sample(key: &Key, cell: &Cell, tier: Tier, read: Read) -> Option<SignalSample
         generator: key.flags & key_flags::GENERATOR != 0,
         count: cell.count,
         first_ns: Some(cell.first_ns),
-        last_ns: Some(cell.last_ns),
+        last_ns: signal.is_timed().then_some(cell.last_ns),
         peak: nonzero(cell.peak),
         limit: nonzero(cell.limit),
         read_ns: read.at_ns,
@@ -224,7 +224,7 @@ fn sample(key: &Key, cell: &Cell, tier: Tier, read: Read) -> Option<SignalSample
 }
 
 fn subject(key: &Key, kind: SubjectKind) -> Subject {
-    let address = SocketAddr::new(unmapped(key.address), key.port);
+    let address = SocketAddr::new(unmapped(key.address_bytes()), key.port);
     let accepted = key.flags & key_flags::ACCEPTED != 0;
     let at_listener = kind == SubjectKind::Listener || (kind == SubjectKind::Peer && accepted);
     // Neither has port 0 where the probe knew it; a bind to port 0 has no address that matters.
