@@ -12,6 +12,9 @@ pub mod key_flags {
     pub const ACCEPTED: u16 = 4;
 }
 
+/// Keys that are counted without a hash map: user space gives slots to the busiest, and never takes one back.
+pub const SLOTS: usize = 512;
+
 /// Who and what a [`Cell`] counts. Fields that the signal's subject does not have are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
@@ -51,6 +54,25 @@ impl Key {
     pub fn address_bytes(&self) -> [u8; 16] {
         let [first, second] = self.address.map(u64::to_ne_bytes);
         core::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
+    }
+
+    /// The whole key as words, put together in registers.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 5] {
+        let ids = self.netns as u64 | (self.pid as u64) << 32;
+        let what = self.signal as u64 | (self.port as u64) << 16;
+        let how = self.flags as u64 | (self.reason as u64) << 16;
+        [self.cgroup, self.address[0], self.address[1], ids, what | how << 32]
+    }
+
+    /// Which of the [`SLOTS`] for hot keys this one may have.
+    #[inline(always)]
+    pub const fn slot(&self) -> usize {
+        /// 2^64 over the golden ratio: spreads low bits over the high ones.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let [cgroup, first, second, ids, what] = self.words();
+        let mixed = cgroup ^ first.rotate_left(17) ^ second ^ ids.rotate_left(29) ^ what.rotate_left(43);
+        (mixed.wrapping_mul(SPREAD) >> (u64::BITS - SLOTS.ilog2())) as usize
     }
 
     /// Nobody's.
@@ -116,6 +138,19 @@ mod tests {
         let v6 = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6);
         let words = [0, 8].map(|at| u64::from_ne_bytes(v6.octets()[at..at + 8].try_into().expect("8 bytes")));
         assert_eq!(Key { address: words, ..Key::ZERO }.address_bytes(), v6.octets());
+    }
+
+    #[test]
+    fn keys_that_are_alike_have_slots_of_their_own() {
+        let address = mapped(u32::from_ne_bytes([127, 0, 0, 1]));
+        let mut taken = [false; super::SLOTS];
+        let mut shared = 0;
+        for (signal, port) in (1..6).flat_map(|signal| (8000..8020).map(move |port| (signal, port))) {
+            let key = Key { cgroup: 1, address, netns: 4_026_531_840, signal, port, ..Key::ZERO };
+            shared += u32::from(core::mem::replace(&mut taken[key.slot()], true));
+        }
+        // A hundred keys at random would share nine.
+        assert!(shared < 15, "{shared} of 100 share a slot");
     }
 
     #[test]

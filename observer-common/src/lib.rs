@@ -9,7 +9,7 @@ pub mod event;
 pub mod offsets;
 pub mod signal;
 
-pub use cell::{Cell, Key, key_flags};
+pub use cell::{Cell, Key, SLOTS, key_flags};
 pub use event::Event;
 pub use offsets::Offsets;
 pub use signal::{Signal, SubjectKind};

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_task;
 use observer_common::{Key, Signal};
 
 use crate::{
-    maps::offsets,
+    maps::offset,
     sock::{pointer, read},
 };
 
@@ -14,16 +14,15 @@ const ROOT: u64 = 1;
 /// Id of a `struct cgroup *`; 0 where it cannot be read.
 #[inline(always)]
 pub fn id(cgroup: *const u8) -> u64 {
-    read(pointer(cgroup, offsets().cgroup_kn), offsets().kn_id)
+    read(pointer(cgroup, offset!(cgroup_kn)), offset!(kn_id))
 }
 
 /// Id of the cgroup of a `struct task_struct *` under the memory controller, on cgroup v1 and v2 alike.
 #[inline(always)]
 pub fn of_memory(task: *const u8) -> u64 {
-    let offsets = offsets();
-    let states = pointer(task, offsets.task_cgroups);
-    let state = pointer(states, offsets.css_set_subsys + 8 * offsets.memory_controller);
-    id(pointer(state, offsets.css_cgroup))
+    let states = pointer(task, offset!(task_cgroups));
+    let state = pointer(states, offset!(css_set_subsys) + 8 * offset!(memory_controller));
+    id(pointer(state, offset!(css_cgroup)))
 }
 
 /// The same of the task in context. 0 for one in the root: it works on behalf of others (a kernel thread

@@ -1,10 +1,10 @@
 //! Counting: one clock read, one cell, and an event when the cell is new or was quiet for long.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
-use observer_common::{Cell, Event, Key, Signal};
+use observer_common::{Cell, Event, Key, SLOTS, Signal};
 
 use crate::{
-    maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, LOADS, LOST, offsets},
+    maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, HOT_COUNTS, HOT_KEYS, LOADS, LOST, offset},
     sock::read,
 };
 
@@ -73,21 +73,49 @@ pub fn now_ns() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Counts one occurrence of a load signal that is not timed ([`Signal::is_timed`]).
-#[inline(always)]
-pub fn tally(key: &Key) {
-    if !tallied(key) {
-        create_load(key, 0, 1, 0);
-    }
-}
-
-/// Counts it where it was counted before, and says whether it was.
+/// Counts one occurrence of a load signal that is not timed ([`Signal::is_timed`]), where it was counted before. Says
+/// whether it was; if not, it is for [`tally_first`].
 #[inline(always)]
 pub fn tallied(key: &Key) -> bool {
+    if tallied_hot(key) {
+        return true;
+    }
     let Some(cell) = LOADS.get_ptr_mut(key) else { return false };
     // SAFETY: the kernel returned this CPU's value of a live map entry.
     let cell = unsafe { &mut *cell };
+    // This CPU's first one is timed.
+    if cell.count == 0 {
+        return false;
+    }
     cell.count += 1;
+    true
+}
+
+/// Counts the first one; should another CPU have been faster, one more.
+#[inline(always)]
+pub fn tally_first(key: &Key) {
+    create_load(key, 0, 1, 0);
+}
+
+/// Counts where the key has a slot: an array is a tenth of a hash map. A slot is given while it is read, so all of the
+/// key is compared; half a key is nobody's.
+#[inline(always)]
+fn tallied_hot(key: &Key) -> bool {
+    let slot = key.slot();
+    let Some(owner) = HOT_KEYS.get_ptr(slot as u32) else { return false };
+    // SAFETY: the kernel returned a live map entry. User space may be writing it.
+    let owner = unsafe { core::ptr::read_volatile(owner) };
+    let differs = owner.iter().zip(key.words()).fold(0, |differs, (owner, word)| differs | (owner ^ word));
+    if differs != 0 {
+        return false;
+    }
+    bump(
+        HOT_COUNTS
+            .get_ptr_mut(0)
+            .filter(|_| slot < SLOTS)
+            .map(|counts| counts.cast::<u64>().wrapping_add(slot)),
+        1,
+    );
     true
 }
 
@@ -236,7 +264,7 @@ fn tell(key: &Key, at_ns: u64, task: *const u8) {
     let comm = match (key.pid, task.is_null()) {
         (0, _) => [0; 16],
         (_, true) => bpf_get_current_comm().unwrap_or_default(),
-        (_, false) => read(task, offsets().task_comm),
+        (_, false) => read(task, offset!(task_comm)),
     };
     entry.write(Event { key: *key, at_ns, comm });
     entry.submit(0);

@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
-use observer_common::{Cell, Key, Offsets, Signal};
+use observer_common::{Cell, Key, Offsets, SLOTS, Signal};
 
 /// A map of cells, preallocated: a probe never allocates. An entry takes about 120 bytes and 32 more per
 /// CPU: 4 MiB for both maps on a host of two CPUs, 50 MiB on one of 64.
@@ -13,6 +13,14 @@ pub type Cells = PerCpuHashMap<Key, Cell>;
 /// The load per (signal, subject).
 #[map]
 pub static LOADS: Cells = Cells::with_max_entries(16_384, 0);
+
+/// The keys that have a slot ([`Key::slot`]), by user space; the others are zero, which is no key.
+#[map]
+pub static HOT_KEYS: Array<[u64; 5]> = Array::with_max_entries(SLOTS as u32, 0);
+
+/// What they counted beside their cells in [`LOADS`], in the one element: user space reads it at every tick.
+#[map]
+pub static HOT_COUNTS: PerCpuArray<[u64; SLOTS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Failures per (signal, subject), in a map of their own: a load of very many destinations must not
 /// leave them without room.
@@ -105,14 +113,17 @@ pub static TREE: HashMap<u32, u8> = HashMap::with_max_entries(16_384, 0);
 
 /// Offsets on the running kernel, set by user space before the programs are loaded.
 #[unsafe(no_mangle)]
-static OFFSETS: Offsets = Offsets::UNSET;
+pub static OFFSETS: Offsets = Offsets::UNSET;
 
-/// The offsets, read so that the compiler cannot assume the value compiled in.
-#[inline(always)]
-pub fn offsets() -> &'static Offsets {
-    // SAFETY: a reference to a static; `black_box` only hides its value from the optimiser.
-    core::hint::black_box(&OFFSETS)
+/// An offset on the running kernel: a load that the compiler cannot replace by the value compiled in, and that the
+/// verifier knows the outcome of.
+macro_rules! offset {
+    ($member:ident) => {{
+        // SAFETY: a reference to a static that nobody writes.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::OFFSETS.$member) }
+    }};
 }
+pub(crate) use offset;
 
 /// The reasons for which dropped packets are counted, as a bit set; by user space, as [`OFFSETS`].
 #[unsafe(no_mangle)]

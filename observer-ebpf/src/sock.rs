@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use observer_common::{Key, Offsets, Signal, cell::mapped, key_flags};
 
-use crate::{cgroup, emit::is_known, maps::offsets};
+use crate::{cgroup, emit::is_known, maps::offset};
 
 /// AF_INET6.
 const AF_INET6: u16 = 10;
@@ -130,23 +130,23 @@ impl<const TYPED: bool> Sock<TYPED> {
 
     #[inline(always)]
     pub fn state(self) -> u8 {
-        Self::member(self.0, offsets().state)
+        Self::member(self.0, offset!(state))
     }
 
     #[inline(always)]
     pub fn protocol(self) -> u16 {
         // A bit field up to 5.5, a u16 since; its low byte is the protocol on every kernel here.
-        Self::member::<u8>(self.0, offsets().protocol).into()
+        Self::member::<u8>(self.0, offset!(protocol)).into()
     }
 
     #[inline(always)]
     pub fn netns_pointer(self) -> *const u8 {
-        Self::member::<u64>(self.0, offsets().net) as *const u8
+        Self::member::<u64>(self.0, offset!(net)) as *const u8
     }
 
     #[inline(always)]
     fn netns(self) -> u32 {
-        Self::member(self.netns_pointer(), offsets().net_inum)
+        Self::member(self.netns_pointer(), offset!(net_inum))
     }
 
     /// Whether this is a `struct sock`, and not one of the small ones that stand for a connection in
@@ -159,28 +159,27 @@ impl<const TYPED: bool> Sock<TYPED> {
     /// Its pending error; 0 where it has none.
     #[inline(always)]
     pub fn error(self) -> i32 {
-        read(self.0, offsets().sk_err)
+        read(self.0, offset!(sk_err))
     }
 
     /// Whether its process has closed it, or shut it down.
     #[inline(always)]
     pub fn is_shut_down(self) -> bool {
-        read::<u8>(self.0, offsets().sk_shutdown) != 0
+        read::<u8>(self.0, offset!(sk_shutdown)) != 0
     }
 
     /// How often in a row nothing was acknowledged in time.
     #[inline(always)]
     pub fn timeouts(self) -> u8 {
-        read(self.0, offsets().retransmits)
+        read(self.0, offset!(retransmits))
     }
 
     /// Connections in the accept queue and its limit. The kernel overflows when used > limit.
     #[inline(always)]
     pub fn accept_queue(self) -> crate::emit::Level {
-        let offsets = offsets();
         crate::emit::Level {
-            used: Self::member(self.0, offsets.ack_backlog),
-            limit: Self::member(self.0, offsets.max_ack_backlog),
+            used: Self::member(self.0, offset!(ack_backlog)),
+            limit: Self::member(self.0, offset!(max_ack_backlog)),
         }
     }
 
@@ -188,20 +187,19 @@ impl<const TYPED: bool> Sock<TYPED> {
     /// inherited the limit of its queue (`sk_clone_lock`, net/core/sock.c). Not so where that was 0.
     #[inline(always)]
     pub fn seems_accepted(self) -> bool {
-        Self::member::<u32>(self.0, offsets().max_ack_backlog) != 0
+        Self::member::<u32>(self.0, offset!(max_ack_backlog)) != 0
     }
 
     /// Own port as on the wire; 0 until a port was found.
     #[inline(always)]
     pub fn wire_port(self) -> u16 {
-        u16::from_be(read(self.0, offsets().inet_sport))
+        u16::from_be(read(self.0, offset!(inet_sport)))
     }
 
     /// The key of `signal` at this socket's own address and port.
     #[inline(always)]
     pub fn own_key(self, signal: Signal) -> Key {
-        let offsets = offsets();
-        self.key(signal, Self::member(self.0, offsets.num), offsets.rcv_saddr, offsets.v6_rcv_saddr)
+        self.key(signal, Self::member(self.0, offset!(num)), offset!(rcv_saddr), offset!(v6_rcv_saddr))
     }
 
     /// The same of a connection that may have been closed just now, and then has given its port back: it
@@ -218,8 +216,25 @@ impl<const TYPED: bool> Sock<TYPED> {
     /// The key of `signal` at the address and port that this socket connects to.
     #[inline(always)]
     pub fn destination_key(self, signal: Signal) -> Key {
-        let offsets = offsets();
-        self.key(signal, u16::from_be(Self::member(self.0, offsets.dport)), offsets.daddr, offsets.v6_daddr)
+        self.key(
+            signal,
+            u16::from_be(Self::member(self.0, offset!(dport))),
+            offset!(daddr),
+            offset!(v6_daddr),
+        )
+    }
+
+    /// [`Sock::former_key`] of the accepting side, [`Sock::destination_key`] of the connecting side, in one.
+    #[inline(always)]
+    pub fn end_key(self, signal: Signal, is_accepted: bool) -> Key {
+        let (port, v4, v6) = if is_accepted {
+            let own: u16 = Self::member(self.0, offset!(num));
+            let port = if own == 0 { self.wire_port() } else { own };
+            (port, offset!(rcv_saddr), offset!(v6_rcv_saddr))
+        } else {
+            (u16::from_be(Self::member(self.0, offset!(dport))), offset!(daddr), offset!(v6_daddr))
+        };
+        self.key(signal, port, v4, v6)
     }
 
     /// The key of `signal` at the end of a connection that this socket is, as far as the load has told: the
@@ -269,13 +284,12 @@ impl<const TYPED: bool> Sock<TYPED> {
     /// Id of the cgroup (v2) that the socket was made in; 0 where it carries v1 class ids instead.
     #[inline(always)]
     fn cgroup_id(self) -> u64 {
-        let offsets = offsets();
-        if TYPED && offsets.sk_cgroup_pointer != Offsets::ABSENT {
-            let cgroup: u64 = load(self.0, offsets.sk_cgroup_pointer);
-            let node: u64 = load(cgroup as *const u8, offsets.cgroup_kn);
-            return load(node as *const u8, offsets.kn_id);
+        if TYPED && offset!(sk_cgroup_pointer) != Offsets::ABSENT {
+            let cgroup: u64 = load(self.0, offset!(sk_cgroup_pointer));
+            let node: u64 = load(cgroup as *const u8, offset!(cgroup_kn));
+            return load(node as *const u8, offset!(kn_id));
         }
-        let word: u64 = read(self.0, offsets.sk_cgroup);
+        let word: u64 = read(self.0, offset!(sk_cgroup));
         if word & 1 != 0 {
             return 0;
         }
@@ -284,8 +298,7 @@ impl<const TYPED: bool> Sock<TYPED> {
 
     #[inline(always)]
     fn key(self, signal: Signal, port: u16, v4_offset: u32, v6_offset: u32) -> Key {
-        let offsets = offsets();
-        let address = if Self::member::<u16>(self.0, offsets.family) == AF_INET6 {
+        let address = if Self::member::<u16>(self.0, offset!(family)) == AF_INET6 {
             Self::member(self.0, v6_offset)
         } else {
             mapped(Self::member(self.0, v4_offset))
@@ -309,7 +322,7 @@ pub fn namespace_key(signal: Signal, net: *const u8) -> Key {
     Key {
         cgroup: 0,
         address: [0; 2],
-        netns: read(net, offsets().net_inum),
+        netns: read(net, offset!(net_inum)),
         pid: 0,
         signal: signal as u16,
         port: 0,

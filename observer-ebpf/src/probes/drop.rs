@@ -7,7 +7,7 @@ use observer_common::Signal;
 
 use crate::{
     emit::{Level, count_failure},
-    maps::{is_counted_drop, offsets},
+    maps::{is_counted_drop, offset},
     packet::Packet,
     sock::{context_slot, namespace_key},
 };
@@ -21,7 +21,7 @@ pub fn packet_dropped(ctx: BtfTracePointContext) -> u32 {
         return 0;
     }
     let packet = Packet(ctx.arg::<*const u8>(0));
-    let receiver = if offsets().tp_kfree_skb_arity > 3 { context_slot(ctx.as_ptr(), 3) } else { 0 };
+    let receiver = if offset!(tp_kfree_skb_arity) > 3 { context_slot(ctx.as_ptr(), 3) } else { 0 };
     let mut key = namespace_key(Signal::PacketDropped, packet.netns_pointer(receiver as *const u8));
     key.reason = reason as u16;
     count_failure(&key, Level::default());

@@ -13,7 +13,7 @@ use observer_common::Signal;
 use super::pair::{Function, entered, returned};
 use crate::{
     emit::{Level, count_failure, count_level},
-    maps::{SYN, Syn, offsets},
+    maps::{SYN, Syn, offset},
     sock::{LISTEN, Sock, TypedSock, context_slot, read},
 };
 
@@ -34,7 +34,7 @@ pub fn syn_arrival(ctx: FEntryContext) -> u32 {
     if let Some(syn) = current_syn() {
         *syn = Syn {
             accept_queue: queue.used,
-            requests: read(listener.0, offsets().request_queue_len),
+            requests: read(listener.0, offset!(request_queue_len)),
             fate: DROPPED,
         };
     }
@@ -95,10 +95,10 @@ pub fn syn_fate(ctx: FExitContext) -> u32 {
 #[inline(always)]
 fn wants_room(listener: TypedSock, requests: Level, accept_queue: Level) -> bool {
     let net = listener.netns_pointer();
-    if read::<u8>(net, offsets().tcp_syncookies) != 0 {
+    if read::<u8>(net, offset!(tcp_syncookies)) != 0 {
         return false;
     }
-    let backlog: u32 = read(net, offsets().max_syn_backlog);
+    let backlog: u32 = read(net, offset!(max_syn_backlog));
     let in_last_quarter = requests.used > backlog - (backlog >> 2);
     requests.used > requests.limit
         || (accept_queue.used <= accept_queue.limit && (requests.used >= requests.limit || in_last_quarter))
@@ -125,7 +125,7 @@ fn decide(fate: u32) -> u32 {
 /// The final ACK of a handshake over IPv4 made no socket.
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 pub fn accept_overflow_v4(ctx: FExitContext) -> u32 {
-    overflow_at_ack(&ctx, offsets().syn_recv_v4_arity);
+    overflow_at_ack(&ctx, offset!(syn_recv_v4_arity));
     0
 }
 
@@ -134,8 +134,8 @@ pub fn accept_overflow_v4(ctx: FExitContext) -> u32 {
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 pub fn accept_overflow_v6(ctx: FExitContext) -> u32 {
     let packet = ctx.arg::<*const u8>(1);
-    if read::<u16>(packet, offsets().skb_protocol) != ETH_P_IP_BE {
-        overflow_at_ack(&ctx, offsets().syn_recv_v6_arity);
+    if read::<u16>(packet, offset!(skb_protocol)) != ETH_P_IP_BE {
+        overflow_at_ack(&ctx, offset!(syn_recv_v6_arity));
     }
     0
 }
@@ -167,7 +167,7 @@ pub fn accept_overflow_v4_return(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub fn accept_overflow_v6_entry(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(packet)) = (ctx.arg::<u64>(0), ctx.arg::<*const u8>(1))
-        && read::<u16>(packet, offsets().skb_protocol) != ETH_P_IP_BE
+        && read::<u16>(packet, offset!(skb_protocol)) != ETH_P_IP_BE
     {
         entered(&ctx, Function::SynRecvV6, listener);
     }

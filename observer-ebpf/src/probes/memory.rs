@@ -13,7 +13,7 @@ use observer_common::Signal;
 use crate::{
     cgroup,
     emit::{Level, count, count_failure},
-    maps::offsets,
+    maps::offset,
     sock::{context_slot, pointer},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 /// before, it is taken for the task's own (the limit may be an ancestor's).
 #[btf_tracepoint(function = "mm_vmscan_memcg_reclaim_begin")]
 pub fn memory_reclaim(ctx: BtfTracePointContext) -> u32 {
-    let id = if offsets().tp_reclaim_arity > 2 {
+    let id = if offset!(tp_reclaim_arity) > 2 {
         of_memcg(context_slot(ctx.as_ptr(), 2) as *const u8)
     } else {
         cgroup::of_memory_of_current()
@@ -34,9 +34,9 @@ pub fn memory_reclaim(ctx: BtfTracePointContext) -> u32 {
 #[fentry(function = "__memcg_memory_event")]
 pub fn memory_event(ctx: FEntryContext) -> u32 {
     let event = ctx.arg::<u32>(1);
-    let signal = if event == offsets().memcg_max {
+    let signal = if event == offset!(memcg_max) {
         Signal::MemoryMax
-    } else if event == offsets().memcg_high {
+    } else if event == offset!(memcg_high) {
         Signal::MemoryHigh
     } else {
         return 0;
@@ -47,5 +47,5 @@ pub fn memory_event(ctx: FEntryContext) -> u32 {
 
 #[inline(always)]
 fn of_memcg(memcg: *const u8) -> u64 {
-    cgroup::id(pointer(memcg, offsets().memcg_cgroup))
+    cgroup::id(pointer(memcg, offset!(memcg_cgroup)))
 }

@@ -16,7 +16,7 @@ use super::connect::is_generator;
 use crate::{
     cgroup,
     emit::{Level, count_failure, count_failure_of},
-    maps::{OOM, Oom, VICTIM, Victim, offsets},
+    maps::{OOM, Oom, VICTIM, Victim, offset},
     sock::{context_slot, pointer, read},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 #[fentry(function = "oom_kill_process")]
 pub fn oom_constraint(ctx: FEntryContext) -> u32 {
     let control = ctx.arg::<*const u8>(0);
-    let constraint = u64::from(read::<u32>(control, offsets().oom_constraint)) + 1;
+    let constraint = u64::from(read::<u32>(control, offset!(oom_constraint))) + 1;
     // An array has room for its element.
     let _ = OOM.set(0, Oom { by: bpf_get_current_pid_tgid(), constraint }, 0);
     0
@@ -34,14 +34,14 @@ pub fn oom_constraint(ctx: FEntryContext) -> u32 {
 #[btf_tracepoint(function = "mark_victim")]
 pub fn oom_kill(ctx: BtfTracePointContext) -> u32 {
     let argument = context_slot(ctx.as_ptr(), 0);
-    if offsets().tp_mark_victim_task == 1 {
+    if offset!(tp_mark_victim_task) == 1 {
         let victim = argument as *const u8;
         if is_marked_again(victim) {
             return 0;
         }
-        let mut key = killed(cgroup::of_memory(victim), read(victim, offsets().task_tgid));
+        let mut key = killed(cgroup::of_memory(victim), read(victim, offset!(task_tgid)));
         // The victim has its SIGKILL already, and may have left the tree on another CPU; its parent has not.
-        let parent: u32 = read(pointer(victim, offsets().task_parent), offsets().task_tgid);
+        let parent: u32 = read(pointer(victim, offset!(task_parent)), offset!(task_tgid));
         if is_generator(key.pid) || is_generator(parent) {
             key.flags = key_flags::GENERATOR;
         }
@@ -58,8 +58,8 @@ pub fn oom_kill(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 fn is_marked_again(task: *const u8) -> bool {
     let victim = Victim {
-        tgid: read::<u32>(task, offsets().task_tgid).into(),
-        started_ns: read(pointer(task, offsets().task_leader), offsets().task_started),
+        tgid: read::<u32>(task, offset!(task_tgid)).into(),
+        started_ns: read(pointer(task, offset!(task_leader)), offset!(task_started)),
     };
     let is_again = VICTIM.get(0) == Some(&victim);
     // An array has room for its element.

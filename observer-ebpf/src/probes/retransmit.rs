@@ -9,7 +9,7 @@ use observer_common::Signal;
 
 use crate::{
     emit::{count_failure_times, count_times},
-    maps::offsets,
+    maps::offset,
     packet::Packet,
     sock::{SYN_RECV, SYN_SENT, Sock, context_slot, read},
 };
@@ -25,7 +25,7 @@ pub fn retransmit(ctx: BtfTracePointContext) -> u32 {
     let sock = Sock::at(ctx.arg::<*const u8>(0));
     let packet = Packet(ctx.arg::<*const u8>(1));
     // With a third argument (6.18), the tracepoint is told of failures, too.
-    if offsets().tp_retransmit_arity > 2 && context_slot(ctx.as_ptr(), 2) as i32 != 0 {
+    if offset!(tp_retransmit_arity) > 2 && context_slot(ctx.as_ptr(), 2) as i32 != 0 {
         return 0;
     }
     let key = match sock.state() {
@@ -54,7 +54,7 @@ pub fn retransmit_syn_ack(ctx: BtfTracePointContext) -> u32 {
 /// connection into Loss before, those for duplicate acknowledgements into Recovery.
 #[inline(always)]
 fn why(sock: Sock) -> Signal {
-    let state: u8 = read(sock.0, offsets().ca_state);
+    let state: u8 = read(sock.0, offset!(ca_state));
     match state & CA_STATE {
         CA_RECOVERY => Signal::RetransmitFast,
         CA_LOSS => Signal::RetransmitTimeout,

@@ -12,7 +12,7 @@ use observer_common::Signal;
 use crate::{
     cgroup,
     emit::{Level, count_failure, count_failure_times_at, count_times_at, lost, now_ns},
-    maps::{PERIOD_TIMER, PERIODS, Periods, offsets},
+    maps::{PERIOD_TIMER, PERIODS, Periods, offset},
     sock::{context_slot, pointer, read},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[fexit(function = "throttle_cfs_rq")]
 pub fn cpu_throttle(ctx: FExitContext) -> u32 {
     if ctx.arg::<u64>(1) as u8 != 0 {
-        let group = pointer(ctx.arg::<*const u8>(0), offsets().cfs_rq_group);
+        let group = pointer(ctx.arg::<*const u8>(0), offset!(cfs_rq_group));
         count_failure(&cgroup::key(Signal::CpuThrottle, of_group(group)), Level::default());
     }
     0
@@ -31,9 +31,9 @@ pub fn cpu_throttle(ctx: FExitContext) -> u32 {
 #[btf_tracepoint(function = "hrtimer_expire_entry")]
 pub fn cpu_periods(ctx: BtfTracePointContext) -> u32 {
     let timer = context_slot(ctx.as_ptr(), 0) as *const u8;
-    let function = read::<u64>(timer, offsets().hrtimer_function);
+    let function = read::<u64>(timer, offset!(hrtimer_function));
     if PERIOD_TIMER.get(0).is_some_and(|wanted| *wanted == function) {
-        periods_of(timer.wrapping_sub(offsets().period_timer as usize));
+        periods_of(timer.wrapping_sub(offset!(period_timer) as usize));
     }
     0
 }
@@ -43,8 +43,8 @@ pub fn cpu_periods(ctx: BtfTracePointContext) -> u32 {
 fn periods_of(group: *const u8) {
     let cgroup = of_group(group);
     let now = Periods {
-        elapsed: read(group, offsets().nr_periods),
-        throttled: read(group, offsets().nr_throttled),
+        elapsed: read(group, offset!(nr_periods)),
+        throttled: read(group, offset!(nr_throttled)),
         at_ns: now_ns(),
     };
     let Some(seen) = PERIODS.get_ptr_mut(cgroup) else {
@@ -69,5 +69,5 @@ fn periods_of(group: *const u8) {
 
 #[inline(always)]
 fn of_group(group: *const u8) -> u64 {
-    cgroup::id(pointer(group, offsets().task_group_cgroup))
+    cgroup::id(pointer(group, offset!(task_group_cgroup)))
 }

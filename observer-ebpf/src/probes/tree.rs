@@ -5,7 +5,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::warn;
 
 use crate::{
-    maps::{TREE, offsets},
+    maps::{TREE, offset},
     probes::connect::is_generator,
     sock::{pointer, read},
 };
@@ -14,8 +14,8 @@ use crate::{
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> u32 {
     let (parent, child) = (ctx.arg::<*const u8>(0), ctx.arg::<*const u8>(1));
-    if is_generator(read(parent, offsets().task_tgid)) {
-        let tgid = read::<u32>(child, offsets().task_tgid);
+    if is_generator(read(parent, offset!(task_tgid))) {
+        let tgid = read::<u32>(child, offset!(task_tgid));
         if TREE.insert(tgid, 1, 0).is_err() {
             // Its connections then count as nobody's in particular.
             warn!(&ctx, "the process tree has no room for {}", tgid);
@@ -29,10 +29,10 @@ pub fn process_fork(ctx: BtfTracePointContext) -> u32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exit(ctx: BtfTracePointContext) -> u32 {
     let task = ctx.arg::<*const u8>(0);
-    let live: u32 = read(pointer(task, offsets().task_signal), offsets().signal_live);
+    let live: u32 = read(pointer(task, offset!(task_signal)), offset!(signal_live));
     if live == 0 {
         // Most processes are not in the tree.
-        let _ = TREE.remove(read::<u32>(task, offsets().task_tgid));
+        let _ = TREE.remove(read::<u32>(task, offset!(task_tgid)));
     }
     0
 }

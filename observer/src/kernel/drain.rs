@@ -10,7 +10,7 @@ use std::{
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
 use observer_common::{Cell, Event, Key, Signal, SubjectKind, key_flags};
 
-use super::{Kernel, KernelError, cells::Cells, reasons::Reasons};
+use super::{Kernel, KernelError, cells::Cells, hot::Hot, reasons::Reasons};
 use crate::{
     core::{
         frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
@@ -47,6 +47,8 @@ const LOADS_SHARE: u64 = 400;
 /// A map of cells, and what it last said.
 struct Counted {
     cells: Cells,
+    /// Where some of it is counted beside the cells.
+    hot: Option<Hot>,
     seen: HashMap<Key, u64>,
     read_ns: Option<u64>,
     pace: Pace,
@@ -61,7 +63,7 @@ impl Counted {
         };
         let cells = cells.map_err(|source| KernelError::Map { name, source })?;
         let pace = Pace::every_ms(0).at_most_one_in(share);
-        Ok(Self { cells, seen: HashMap::new(), read_ns: None, pace })
+        Ok(Self { cells, hot: None, seen: HashMap::new(), read_ns: None, pace })
     }
 
     /// Hands over every cell that changed since the last read, with the instants of that and of this read. The
@@ -72,12 +74,20 @@ impl Counted {
         if !self.pace.is_due(read.at_ns) {
             return Ok(());
         }
-        let seen = &mut self.seen;
-        let outcome = self.cells.read(|key, cell| {
-            if cell.count != 0 && seen.insert(*key, cell.count) != Some(cell.count) {
-                take(key, cell, read);
+        let Self { cells, hot, seen, .. } = self;
+        let slots = hot.as_mut().map_or(Ok(()), Hot::read).map_err(io::Error::other);
+        let outcome = cells.read(|key, cell| {
+            let in_slot = hot.as_ref().map_or(0, |hot| hot.count(key));
+            let cell = Cell { count: cell.count + in_slot, ..*cell };
+            let before = if cell.count == 0 { Some(0) } else { seen.insert(*key, cell.count) };
+            if before != Some(cell.count) {
+                take(key, &cell, read);
+                if let Some(hot) = hot {
+                    hot.note(key, cell.count - before.unwrap_or(0));
+                }
             }
         });
+        let outcome = slots.and(outcome);
         if outcome.is_ok() {
             self.read_ns = Some(read.at_ns);
         }
@@ -115,7 +125,7 @@ impl Drain {
         let programs = program_fds(kernel);
         Ok(Self {
             failures: Counted::of(kernel, "FAILURES", FAILURES_SHARE)?,
-            loads: Counted::of(kernel, "LOADS", LOADS_SHARE)?,
+            loads: Counted { hot: Some(Hot::new(kernel)?), ..Counted::of(kernel, "LOADS", LOADS_SHARE)? },
             lost: take(kernel, "LOST")?,
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,
@@ -259,7 +269,7 @@ fn event(bytes: &[u8]) -> Option<Event> {
     Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast::<Event>()) })
 }
 
-fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
+pub(super) fn take<M: TryFrom<aya::maps::Map, Error = MapError>>(
     kernel: &mut Kernel,
     name: &'static str,
 ) -> Result<M, KernelError> {

@@ -7,6 +7,7 @@ mod cells;
 pub mod coverage;
 pub mod drain;
 mod heap;
+mod hot;
 pub mod load;
 pub mod log;
 mod memlock;
