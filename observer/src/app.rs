@@ -3,6 +3,7 @@
 mod clock;
 mod command;
 mod doctor;
+mod effort;
 mod ending;
 mod explain;
 mod export;

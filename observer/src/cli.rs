@@ -65,6 +65,9 @@ pub struct ScopeArgs {
     /// Also arm hooks that cost every system call of the host
     #[arg(long)]
     pub precise: bool,
+    /// How much of one CPU looking may take: above that there are fewer looks, no count is lost, and it is said
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_max_cpu)]
+    pub max_cpu: u64,
 }
 
 /// How an observation is exposed over HTTP.
@@ -257,6 +260,16 @@ fn parse_target(text: &str) -> Result<Target, String> {
     }
 }
 
+/// One in how many: 10 % is one in ten.
+fn parse_max_cpu(text: &str) -> Result<u64, String> {
+    let percent: f64 =
+        text.trim_end_matches('%').trim().parse().map_err(|_| "not a number of percent".to_owned())?;
+    if !(percent > 0.0 && percent <= 100.0) {
+        return Err("a share of one CPU is more than 0 and at most 100 percent".to_owned());
+    }
+    Ok((100.0 / percent).round() as u64)
+}
+
 fn parse_fault_line(text: &str) -> Result<String, String> {
     lines::by_id(text).map(|line| line.id().to_owned()).ok_or_else(|| {
         let known: Vec<&str> = lines::LINES.iter().map(|line| line.id()).collect();
@@ -293,6 +306,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_share_of_a_cpu_is_a_percentage() {
+        assert_eq!(["10", "10%", "2.5 %", "100", "0.01"].map(parse_max_cpu), [10, 10, 40, 1, 10_000].map(Ok));
+        for nonsense in ["", "ten", "0", "-1", "101", "nan"] {
+            assert!(parse_max_cpu(nonsense).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -73,6 +73,17 @@ fn a_phase_begins_over_http_and_is_told() {
 }
 
 #[test]
+fn who_may_take_hardly_any_cpu_looks_more_rarely_and_says_so() {
+    let served = Served::start(&["--max-cpu", "0.5"]);
+    served.wait_for("that it steps down", |served| {
+        is_there(&served.get("/metrics").1, "observer_collector_success{collector=\"looks\"} 0")
+    });
+    let words = Command::new(env!("CARGO_BIN_EXE_observer")).args(["serve", "--max-cpu", "0"]).output();
+    let words = String::from_utf8_lossy(&words.expect("observer").stderr).into_owned();
+    assert!(words.contains("more than 0 and at most 100 percent"), "{words}");
+}
+
+#[test]
 fn what_cannot_be_served_is_said_before_anything_is_observed() {
     let served = Served::start(&[]);
     let serve = |args: &[&str]| {

@@ -18,6 +18,7 @@ use observer_common::{Event, Signal, SubjectKind, key_flags};
 
 use super::{
     clock::{mono_ns, real_ns},
+    effort::Effort,
     exposed::Exposed,
 };
 use crate::{
@@ -41,6 +42,8 @@ pub(super) struct Subject {
     pub(super) targets: Vec<Target>,
     pub(super) ignore: Vec<String>,
     pub(super) plan: Vec<(String, u64)>,
+    /// Looking may take one in so many of a CPU.
+    pub(super) max_cpu: u64,
 }
 
 /// The probes, when this kernel and these privileges allow any.
@@ -66,12 +69,19 @@ pub(super) struct Observation {
     /// Whether there is a command, which signals have to reach.
     command: bool,
     seq: u64,
+    effort: Effort,
 }
 
 impl Subject {
     /// What is observed without a command.
     pub(super) fn in_scope(scope: ScopeArgs) -> Self {
-        Self { command: Vec::new(), targets: scope.target, ignore: scope.ignore, plan: Vec::new() }
+        Self {
+            command: Vec::new(),
+            targets: scope.target,
+            ignore: scope.ignore,
+            plan: Vec::new(),
+            max_cpu: scope.max_cpu,
+        }
     }
 }
 
@@ -81,6 +91,7 @@ impl Observation {
     pub(super) fn begin(subject: Subject, options: Options, record: Option<&Path>) -> Result<Self> {
         let probes = Probes::load(options);
         let command = !subject.command.is_empty();
+        let effort = Effort::at_most_one_in(subject.max_cpu);
         let header = header(subject, &probes);
         let recorder = record
             .map(|path| Writer::create(path, &header).and_then(RecorderThread::spawn))
@@ -103,6 +114,7 @@ impl Observation {
             pids_are_the_kernels,
             command,
             seq: 0,
+            effort,
         })
     }
 
@@ -201,8 +213,20 @@ impl Observation {
         self.collector.set_command(pid);
     }
 
+    /// Whether a look is due, as far as the cost of the one before goes.
+    pub(super) fn allows_look(&self) -> bool {
+        self.effort.allows_look()
+    }
+
     /// Reads everything that is due, records it and has it judged. Returns what happened.
     pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Vec<Happening> {
+        let watch = Effort::begins();
+        let happened = self.look(marks);
+        self.effort.ended(watch);
+        happened
+    }
+
+    fn look(&mut self, marks: Vec<Mark>) -> Vec<Happening> {
         let mut frame =
             Frame { seq: self.seq, mono_ns: mono_ns(), real_ns: real_ns(), marks, ..Frame::default() };
         self.seq += 1;
@@ -229,6 +253,7 @@ impl Observation {
             duration_ns: 0,
             error: ring.trouble(),
         }));
+        frame.sources.push(self.effort.status());
         // Before the engine and the recording alike, so that a replay is fed the same.
         self.statuses.keep_news(&mut frame);
         let update = self.engine.step(&frame);

@@ -87,6 +87,7 @@ impl Run {
             command: args.command.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             targets: std::mem::take(&mut args.scope.target),
             ignore: std::mem::take(&mut args.scope.ignore),
+            max_cpu: args.scope.max_cpu,
             plan: plan.map(|(name, length)| (name.clone(), length.as_nanos() as u64)).collect(),
         };
         let options = Options { precise: args.scope.precise };
@@ -235,6 +236,9 @@ impl Run {
     fn tick(&mut self, mut marks: Vec<Mark>) {
         let now_ns = mono_ns();
         marks.extend(self.wait.due(now_ns));
+        if marks.is_empty() && !self.observation.allows_look() {
+            return;
+        }
         let hit = self.observation.tick(marks).iter().any(Event::is_onset);
         let engine = self.observation.engine();
         if let Some(exposed) = self.observation.exposed()

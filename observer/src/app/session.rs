@@ -77,6 +77,9 @@ impl Session {
         if self.started && !self.episodes.is_under_way() && marks.iter().any(is_phase) {
             return Some(self.begin(now_ns, marks));
         }
+        if marks.is_empty() && !self.observation.allows_look() {
+            return None;
+        }
         let hit = self.look(marks);
         if !self.judge.is_time(now_ns, hit, self.observation.engine()) {
             return None;

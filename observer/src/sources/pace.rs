@@ -64,6 +64,21 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// The time that went by.
+    pub(crate) const fn wall_ns(self) -> u64 {
+        self.wall_ns
+    }
+
+    /// The CPU time that it took.
+    pub(crate) const fn cpu_ns(self) -> u64 {
+        self.cpu_ns
+    }
+
+    /// The same as if it had never waited for a turn.
+    pub(crate) const fn of_cpu(self) -> Self {
+        Self { wall_ns: 0, cpu_ns: self.cpu_ns }
+    }
+
     /// Of this and a further part of the same run.
     pub(crate) const fn and(self, part: Self) -> Self {
         Self { wall_ns: self.wall_ns + part.wall_ns, cpu_ns: self.cpu_ns + part.cpu_ns }

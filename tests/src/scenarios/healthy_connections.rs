@@ -28,9 +28,9 @@ const BACKLOG: u16 = 105;
 /// With the five descriptors that the service has anyway, 84 connections take 80 % of this.
 const NOFILE: u64 = 110;
 /// Most of its memory, so that the rest does not matter.
-const BALLAST_KIB: usize = 48 * 1024;
+const BALLAST_KIB: usize = 96 * 1024;
 /// What the connections take, roughly.
-const CONNECTIONS_BYTES: u64 = 3 << 19;
+const CONNECTIONS_BYTES: u64 = 3 << 20;
 /// How long the load lasts.
 const STEADY: Duration = Duration::from_secs(3);
 
