@@ -25,6 +25,7 @@ pub mod loss;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod nginx;
 pub mod programs;
 pub mod report;
 pub mod roles;

@@ -39,10 +39,9 @@ pub struct Drain {
 /// Ticks between two looks at what the kernel skipped: it takes a file per program.
 const RECURSION_TICKS: u64 = 10;
 
-/// The share of a CPU that reading the failures may take, one in so many: thousands of subjects make it dear.
-const FAILURES_SHARE: u64 = 100;
-/// The same for the load, which is not as urgent.
-const LOADS_SHARE: u64 = 400;
+/// The share of a CPU that reading one map may take, one in so many: with thousands of subjects on many CPUs it is read
+/// more rarely than at every tick.
+const SHARE: u64 = 20;
 
 /// A map of cells, and what it last said.
 struct Counted {
@@ -55,14 +54,14 @@ struct Counted {
 }
 
 impl Counted {
-    fn of(kernel: &mut Kernel, name: &'static str, share: u64) -> Result<Self, KernelError> {
+    fn of(kernel: &mut Kernel, name: &'static str) -> Result<Self, KernelError> {
         let map = kernel.ebpf.take_map(name);
         let cells = match map {
             Some(Map::PerCpuHashMap(map)) => Cells::new(map).map_err(MapError::IoError),
             _ => Err(MapError::InvalidName { name: name.to_owned() }),
         };
         let cells = cells.map_err(|source| KernelError::Map { name, source })?;
-        let pace = Pace::every_ms(0).at_most_one_in(share);
+        let pace = Pace::every_ms(0).at_most_one_in(SHARE);
         Ok(Self { cells, hot: None, seen: HashMap::new(), read_ns: None, pace })
     }
 
@@ -91,7 +90,7 @@ impl Counted {
         if outcome.is_ok() {
             self.read_ns = Some(read.at_ns);
         }
-        self.pace.ran_at(read.at_ns, watch.cost(clock));
+        self.pace.ran_at(read.at_ns, watch.cost(clock).of_cpu());
         outcome
     }
 }
@@ -124,8 +123,8 @@ impl Drain {
             .collect();
         let programs = program_fds(kernel);
         Ok(Self {
-            failures: Counted::of(kernel, "FAILURES", FAILURES_SHARE)?,
-            loads: Counted { hot: Some(Hot::new(kernel)?), ..Counted::of(kernel, "LOADS", LOADS_SHARE)? },
+            failures: Counted::of(kernel, "FAILURES")?,
+            loads: Counted { hot: Some(Hot::new(kernel)?), ..Counted::of(kernel, "LOADS")? },
             lost: take(kernel, "LOST")?,
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,

@@ -1,44 +1,19 @@
 //! nginx under wrk, in a network namespace of their own.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
 use super::Plan;
 use crate::{
-    children::Running,
-    programs::{first_child, installed},
-    report::Report,
+    nginx::{Limits, Nginx, PORT},
+    programs::installed,
     roles::{Role, program::Program},
     stage::Stage,
 };
 
-const PORT: u16 = 8080;
 /// One worker leaves the other CPU of a small machine to wrk.
-const CONFIG: &str = r#"daemon off;
-worker_processes 1;
-worker_rlimit_nofile 4096;
-pid nginx.pid;
-lock_file nginx.lock;
-events { worker_connections 2048; }
-http {
-    access_log off;
-    keepalive_requests 100000000;
-    client_body_temp_path client-body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {
-        listen 127.0.0.1:8080 backlog=511;
-        location / { return 200 "ok\n"; }
-    }
-}
-"#;
+const LIMITS: Limits = Limits { descriptors: 4096, connections: 2048, backlog: 511 };
 
 /// How requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +46,7 @@ pub struct Answered {
 pub struct Web<'a> {
     stage: &'a Stage,
     wrk: PathBuf,
-    /// Ends nginx with it.
-    _nginx: Running,
-    worker: u32,
+    nginx: Nginx,
 }
 
 impl<'a> Web<'a> {
@@ -81,19 +54,7 @@ impl<'a> Web<'a> {
     pub fn start(stage: &'a Stage) -> Result<Self> {
         let nginx = installed("nginx").context("nginx is not installed")?;
         let wrk = installed("wrk").context("wrk is not installed")?;
-        let folder = stage.folder();
-        let (config, log) = (folder.join("nginx.conf"), folder.join("error.log"));
-        fs::write(&config, CONFIG)?;
-        File::create(&log)?;
-        let options = [("-p", folder), ("-e", &log), ("-c", &config)];
-        let argument =
-            options.iter().flat_map(|(option, path)| [(*option).to_owned(), path.display().to_string()]);
-        let role = Role::Program(Program { netns_of: None, path: nginx, argument: argument.collect() });
-        let running = stage.start("nginx", &role)?;
-        let Report::Ready { pid, .. } = running.report().context("nginx did not start")? else {
-            bail!("nginx did not begin with its process id");
-        };
-        Ok(Self { stage, wrk, _nginx: running, worker: first_child(pid)? })
+        Ok(Self { stage, wrk, nginx: Nginx::start(stage, nginx, LIMITS)? })
     }
 
     /// One turn under load.
@@ -105,7 +66,8 @@ impl<'a> Web<'a> {
             argument.push("--header=Connection: close".to_owned());
         }
         argument.push(format!("http://127.0.0.1:{PORT}/"));
-        let role = Role::Program(Program { netns_of: Some(self.worker), path: self.wrk.clone(), argument });
+        let role =
+            Role::Program(Program { netns_of: Some(self.nginx.worker), path: self.wrk.clone(), argument });
         let mut running = self.stage.start("wrk", &role)?;
         let status = running.wait(plan.turn + Duration::from_secs(60))?;
         let said = fs::read_to_string(self.stage.folder().join("wrk.stderr"))?;

@@ -2,24 +2,23 @@
 //! descriptors under wrk, rests from accepting for half a second at a time, and its accept queue overflows.
 
 use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{PORT, QUIET, Scenario, cascade_fd_accept::check_cascade, overflow_at};
 use crate::{
     check::{Count, Ending, Place, Truth},
-    children::Running,
     clock::{Bracket, mono_ns},
     counters::Counter,
     label::Labeller,
-    programs::{first_child, installed},
-    report::Report,
+    nginx::{Limits, Nginx},
+    programs::installed,
     roles::{Role, program::Program},
     stage::{Observed, PATIENCE, Stage},
 };
@@ -30,31 +29,10 @@ pub const SCENARIO: Scenario = Scenario {
     play,
 };
 
-/// Everything that nginx writes lies below its prefix, the scenario's folder.
-///
-/// By default nginx closes a connection after a thousand requests. At wrk's speed that frees descriptors
-/// milliseconds after there were none, while nginx still rests from accepting: too short for a counter that
-/// is read ten times a second. So connections may stay.
-const CONFIG: &str = r#"daemon off;
-worker_processes 1;
-worker_rlimit_nofile 48;
-pid nginx.pid;
-lock_file nginx.lock;
-events { worker_connections 1024; }
-http {
-    access_log off;
-    keepalive_requests 1000000;
-    client_body_temp_path client-body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {
-        listen 127.0.0.1:8080 backlog=16;
-        location / { return 200 "ok\n"; }
-    }
-}
-"#;
+/// Hardly any descriptors. That connections may stay matters: closing one after a thousand requests, as is nginx's default,
+/// would at wrk's speed free descriptors milliseconds after there were none, while nginx still rests from accepting: too
+/// short for a counter that is read ten times a second.
+const LIMITS: Limits = Limits { descriptors: 48, connections: 1024, backlog: 16 };
 /// A ramp for wrk, which knows none: its threads start one after the other, each with fewer connections
 /// than the accept queue has places. All at once they would fill the queue before nginx has accepted any.
 const RAMP: &str = r#"local ffi = require("ffi")
@@ -71,15 +49,15 @@ fn play(stage: &Stage) -> Result<Ending> {
     let missing = |name| Ok(Ending::Skip(format!("{name} is not installed")));
     let Some(nginx) = installed("nginx") else { return missing("nginx") };
     let Some(wrk) = installed("wrk") else { return missing("wrk") };
-    let nginx = Nginx::start(stage, nginx)?;
+    let nginx = Starved(Nginx::start(stage, nginx, LIMITS)?);
     let script = stage.folder().join("ramp.lua");
     fs::write(&script, RAMP)?;
     let mut argument: Vec<String> = WRK.map(str::to_owned).into();
     argument.push(format!("--script={}", script.display()));
     argument.push(format!("http://127.0.0.1:{PORT}/"));
-    let role = Role::Program(Program { netns_of: Some(nginx.worker), path: wrk, argument });
+    let role = Role::Program(Program { netns_of: Some(nginx.0.worker), path: wrk, argument });
 
-    let labeller = Labeller::start(nginx.worker)?;
+    let labeller = Labeller::start(nginx.0.worker)?;
     let (finished, onset) = nginx.while_watched(|| stage.observe(&[], &role).and_then(Observed::finish));
     let finished = finished?;
     labeller.wait_quiet(QUIET, PATIENCE)?;
@@ -91,40 +69,17 @@ fn play(stage: &Stage) -> Result<Ending> {
     check_cascade(&cause, &effect, &finished)
 }
 
-/// An nginx with one worker.
-struct Nginx {
-    /// Ends nginx with it.
-    _running: Running,
-    worker: u32,
-    netns: u32,
-    log: PathBuf,
-}
+/// The nginx that runs out of them.
+struct Starved(Nginx);
 
-impl Nginx {
-    /// Starts it and waits for its worker, which it forks when it listens.
-    fn start(stage: &Stage, path: PathBuf) -> Result<Self> {
-        let folder = stage.folder();
-        let (config, log) = (folder.join("nginx.conf"), folder.join("error.log"));
-        fs::write(&config, CONFIG)?;
-        File::create(&log)?;
-        let options = [("-p", folder), ("-e", &log), ("-c", &config)];
-        let argument =
-            options.iter().flat_map(|(option, path)| [(*option).to_owned(), path.display().to_string()]);
-        let role = Role::Program(Program { netns_of: None, path, argument: argument.collect() });
-        let running = stage.start("nginx", &role)?;
-        let Report::Ready { pid, netns } = running.report().context("nginx did not start")? else {
-            bail!("nginx did not begin with its process id");
-        };
-        Ok(Self { _running: running, worker: first_child(pid)?, netns, log })
-    }
-
+impl Starved {
     fn listener(&self) -> Place {
-        Place { listener_port: Some(PORT), netns: Some(self.netns), ..Place::default() }
+        Place { listener_port: Some(PORT), netns: Some(self.0.netns), ..Place::default() }
     }
 
     /// Does `work`, and watches the log for the first EMFILE meanwhile.
     fn while_watched<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Bracket>) {
-        let (log, over) = (&self.log, AtomicBool::new(false));
+        let (log, over) = (&self.0.log, AtomicBool::new(false));
         thread::scope(|scope| {
             let watch = scope.spawn(|| first_said(log, &over));
             let done = work();
@@ -135,14 +90,14 @@ impl Nginx {
 
     /// What nginx itself says: it logs each accept() that is refused a descriptor.
     fn descriptor_truth(&self, onset: Option<Bracket>) -> Result<Truth> {
-        let log = fs::read_to_string(&self.log)?;
+        let log = fs::read_to_string(&self.0.log)?;
         let refused = log.lines().filter(|line| line.contains(EMFILE)).count() as u64;
         if let Some(line) = log.lines().find(|line| line.contains(EMFILE)) {
             println!("  nginx: {line} (and so on, {refused} in all)");
         }
         Ok(Truth {
             onset: onset.with_context(|| format!("nginx does not complain of {EMFILE:?}"))?,
-            place: Place { pid: Some(self.worker), comm: Some("nginx".to_owned()), ..Place::default() },
+            place: Place { pid: Some(self.0.worker), comm: Some("nginx".to_owned()), ..Place::default() },
             counts: vec![Count::of(&["descriptor_limit"]).app(refused)],
         })
     }
