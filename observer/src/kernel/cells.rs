@@ -1,7 +1,11 @@
-//! Reading a map of cells whole, many cells to a system call.
+//! Reading a map of cells whole: key by key while there are few, and many to a system call beyond that.
 //!
-//! Kernel: `__htab_map_lookup_and_delete_batch` (kernel/bpf/hashtab.c), for per-CPU maps since 5.6. A cell that
-//! is made while the map is being read may be missed; its count stays, and the next read has it.
+//! Kernel: `htab_map_get_next_key`, and `__htab_map_lookup_and_delete_batch` (kernel/bpf/hashtab.c), for per-CPU maps since
+//! 5.6. A cell that is made while the map is being read may be missed; its count stays, and the next read has it.
+//!
+//! On the CPU that reads, the kernel skips other programs while it copies (`bpf_disable_instrumentation`). A batch goes on
+//! until it has found a cell, over all the empty buckets before it: with few cells in the table that is long enough to lose
+//! counts, with many it is not.
 
 use std::{
     io::{Error, ErrorKind, Result},
@@ -11,6 +15,11 @@ use std::{
 use aya::{maps::MapData, util::nr_cpus};
 use observer_common::{Cell, Key};
 
+/// From so many keys on it is read in batches: a bucket in ten is in use.
+const MANY: usize = 1024;
+/// BPF_MAP_LOOKUP_ELEM and BPF_MAP_GET_NEXT_KEY (include/uapi/linux/bpf.h).
+const LOOKUP_ELEM: libc::c_long = 1;
+const GET_NEXT_KEY: libc::c_long = 4;
 /// Cells that one system call may bring. No bucket of the kernel's table holds as many.
 const BATCH: usize = 256;
 /// BPF_MAP_LOOKUP_BATCH (include/uapi/linux/bpf.h).
@@ -23,6 +32,18 @@ pub(super) struct Cells {
     keys: Vec<Key>,
     /// Of each key, the cells of all CPUs.
     cells: Vec<Cell>,
+    /// Keys that the last read found.
+    found: usize,
+}
+
+/// `bpf(2)`'s attributes for one element.
+#[repr(C)]
+struct Element {
+    map_fd: u64,
+    key: u64,
+    /// Or the next key.
+    value: u64,
+    flags: u64,
 }
 
 /// `attr.batch` of `bpf(2)`.
@@ -49,19 +70,66 @@ impl Cells {
     /// Of a map from [`Key`] to one [`Cell`] per CPU.
     pub(super) fn new(map: MapData) -> Result<Self> {
         let cpus = nr_cpus().map_err(|(path, error)| Error::new(error.kind(), format!("{path}: {error}")))?;
-        Ok(Self { map, cpus, keys: vec![Key::ZERO; BATCH], cells: vec![Cell::default(); BATCH * cpus] })
+        Ok(Self {
+            map,
+            cpus,
+            keys: vec![Key::ZERO; BATCH],
+            cells: vec![Cell::default(); BATCH * cpus],
+            found: 0,
+        })
     }
 
     /// Hands over each key with what all CPUs counted for it. An error means that some were not read.
     pub(super) fn read(&mut self, mut take: impl FnMut(&Key, &Cell)) -> Result<()> {
+        let mut found = 0;
+        let count = |key: &Key, cell: &Cell| {
+            found += 1;
+            take(key, cell);
+        };
+        let outcome = if self.found < MANY { self.read_each(count) } else { self.read_batches(count) };
+        self.found = found;
+        outcome
+    }
+
+    fn read_each(&mut self, mut take: impl FnMut(&Key, &Cell)) -> Result<()> {
+        let (mut key, mut is_first) = (Key::ZERO, true);
+        loop {
+            let before = key;
+            let before = if is_first { 0 } else { (&raw const before) as u64 };
+            if !self.element(GET_NEXT_KEY, before, (&raw mut key) as u64)? {
+                return Ok(());
+            }
+            let cells = self.cells.as_mut_ptr() as u64;
+            // Keys are never taken out of the table.
+            if self.element(LOOKUP_ELEM, (&raw const key) as u64, cells)? {
+                take(&key, &total(&self.cells[..self.cpus]));
+            }
+            is_first = false;
+        }
+    }
+
+    /// Whether there is such an element. The addresses are those of keys, or of room for the cells of all CPUs.
+    fn element(&self, command: libc::c_long, key: u64, value: u64) -> Result<bool> {
+        let map_fd = self.map.fd().as_fd().as_raw_fd().cast_unsigned().into();
+        let mut element = Element { map_fd, key, value, flags: 0 };
+        // SAFETY: the command reads a key at `key` where that is not 0, and writes a key or a cell for each CPU at
+        // `value`; both live as long as the call. Any bits are a valid `Key` and `Cell`.
+        let outcome =
+            unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut element, size_of::<Element>()) };
+        match Error::last_os_error() {
+            _ if outcome == 0 => Ok(true),
+            error if error.kind() == ErrorKind::NotFound => Ok(false),
+            error => Err(Error::new(error.kind(), format!("cannot read a map of the probes: {error}"))),
+        }
+    }
+
+    fn read_batches(&mut self, mut take: impl FnMut(&Key, &Cell)) -> Result<()> {
         let mut position = 0_u32;
         let mut is_first = true;
         loop {
             let stretch = self.stretch(is_first, &mut position)?;
             for (key, cells) in self.keys.iter().zip(self.cells.chunks_exact(self.cpus)).take(stretch.keys) {
-                let mut total = Cell::default();
-                cells.iter().for_each(|cell| total.merge(cell));
-                take(key, &total);
+                take(key, &total(cells));
             }
             if stretch.is_last {
                 return Ok(());
@@ -97,4 +165,11 @@ impl Cells {
             error => Err(Error::new(error.kind(), format!("cannot read a map of the probes: {error}"))),
         }
     }
+}
+
+/// What all CPUs counted.
+fn total(cells: &[Cell]) -> Cell {
+    let mut total = Cell::default();
+    cells.iter().for_each(|cell| total.merge(cell));
+    total
 }
