@@ -71,8 +71,9 @@ impl Key {
         /// 2^64 over the golden ratio: spreads low bits over the high ones.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let [cgroup, first, second, ids, what] = self.words();
-        let mixed = cgroup ^ first.rotate_left(17) ^ second ^ ids.rotate_left(29) ^ what.rotate_left(43);
-        (mixed.wrapping_mul(SPREAD) >> (u64::BITS - SLOTS.ilog2())) as usize
+        let place = cgroup ^ first.rotate_left(17) ^ second ^ ids.rotate_left(29);
+        let mixed = (place.wrapping_mul(SPREAD) ^ what).wrapping_mul(SPREAD);
+        ((mixed ^ mixed >> 32).wrapping_mul(SPREAD) >> (u64::BITS - SLOTS.ilog2())) as usize
     }
 
     /// Nobody's.
