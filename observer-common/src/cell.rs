@@ -12,9 +12,6 @@ pub mod key_flags {
     pub const ACCEPTED: u16 = 4;
 }
 
-/// Keys that are counted without a hash map: user space gives slots to the busiest, and never takes one back.
-pub const SLOTS: usize = 512;
-
 /// Who and what a [`Cell`] counts. Fields that the signal's subject does not have are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
@@ -65,17 +62,6 @@ impl Key {
         [self.cgroup, self.address[0], self.address[1], ids, what | how << 32]
     }
 
-    /// Which of the [`SLOTS`] for hot keys this one may have.
-    #[inline(always)]
-    pub const fn slot(&self) -> usize {
-        /// 2^64 over the golden ratio: spreads low bits over the high ones.
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let [cgroup, first, second, ids, what] = self.words();
-        let place = cgroup ^ first.rotate_left(17) ^ second ^ ids.rotate_left(29);
-        let mixed = (place.wrapping_mul(SPREAD) ^ what).wrapping_mul(SPREAD);
-        ((mixed ^ mixed >> 32).wrapping_mul(SPREAD) >> (u64::BITS - SLOTS.ilog2())) as usize
-    }
-
     /// Nobody's.
     pub const ZERO: Self =
         Self { cgroup: 0, address: [0; 2], netns: 0, pid: 0, signal: 0, port: 0, flags: 0, reason: 0 };
@@ -115,6 +101,26 @@ impl Cell {
     }
 }
 
+/// What one CPU has added to a map of cells: as long as it stands still there is nothing new to read, and as long as no
+/// cell was made there are no new keys. It is added to after the cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct News {
+    /// Additions to cells.
+    pub added: u64,
+    /// Cells made.
+    pub made: u64,
+}
+
+impl News {
+    /// Adds what another CPU has added.
+    pub fn merge(&mut self, other: &Self) {
+        self.added += other.added;
+        self.made += other.made;
+    }
+}
+
+const _: () = assert!(size_of::<News>() == 16 && align_of::<News>() == 8);
 const _: () = assert!(size_of::<Key>() == 40 && align_of::<Key>() == 8);
 const _: () = assert!(size_of::<Cell>() == 32 && align_of::<Cell>() == 8);
 
@@ -124,6 +130,10 @@ unsafe impl aya::Pod for Key {}
 #[cfg(feature = "user")]
 // SAFETY: as for `Key`.
 unsafe impl aya::Pod for Cell {}
+
+#[cfg(feature = "user")]
+// SAFETY: as for `Key`.
+unsafe impl aya::Pod for News {}
 
 #[cfg(test)]
 mod tests {
@@ -139,19 +149,6 @@ mod tests {
         let v6 = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6);
         let words = [0, 8].map(|at| u64::from_ne_bytes(v6.octets()[at..at + 8].try_into().expect("8 bytes")));
         assert_eq!(Key { address: words, ..Key::ZERO }.address_bytes(), v6.octets());
-    }
-
-    #[test]
-    fn keys_that_are_alike_have_slots_of_their_own() {
-        let address = mapped(u32::from_ne_bytes([127, 0, 0, 1]));
-        let mut taken = [false; super::SLOTS];
-        let mut shared = 0;
-        for (signal, port) in (1..6).flat_map(|signal| (8000..8020).map(move |port| (signal, port))) {
-            let key = Key { cgroup: 1, address, netns: 4_026_531_840, signal, port, ..Key::ZERO };
-            shared += u32::from(core::mem::replace(&mut taken[key.slot()], true));
-        }
-        // A hundred keys at random would share nine.
-        assert!(shared < 15, "{shared} of 100 share a slot");
     }
 
     #[test]

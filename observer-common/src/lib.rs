@@ -6,10 +6,11 @@
 
 pub mod cell;
 pub mod event;
+pub mod hot;
 pub mod offsets;
 pub mod signal;
 
-pub use cell::{Cell, Key, SLOTS, key_flags};
+pub use cell::{Cell, Key, News, key_flags};
 pub use event::Event;
 pub use offsets::Offsets;
 pub use signal::{Signal, SubjectKind};

@@ -89,6 +89,8 @@ offsets! {
     kn_id = Member("kernfs_node", "id");
     /// Inode number of a network namespace.
     net_inum = Member("net", "ns", "inum");
+    /// A number that only this network namespace ever has, 64 bits (0 up to 5.11, until somebody asks for it).
+    net_cookie = Member("net", "net_cookie");
     /// `net.ipv4.tcp_syncookies` of a network namespace (an int up to 5.10, a byte later).
     tcp_syncookies = Member("net", "ipv4", "sysctl_tcp_syncookies");
     /// `net.ipv4.tcp_max_syn_backlog` of a network namespace.

@@ -165,14 +165,7 @@ impl Signal {
     /// Whether probes note when it happened last. What every connection does is counted without: reading the clock
     /// would cost as much as counting.
     pub const fn is_timed(self) -> bool {
-        !matches!(
-            self,
-            Self::ConnectionAccepted
-                | Self::AcceptedClosed
-                | Self::ConnectAttempt
-                | Self::ConnectionOpened
-                | Self::OpenedClosed
-        )
+        self.column().is_none()
     }
 
     /// The signal with this number, if there is one.

@@ -1,10 +1,11 @@
 //! Counting: one clock read, one cell, and an event when the cell is new or was quiet for long.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
-use observer_common::{Cell, Event, Key, SLOTS, Signal};
+use aya_ebpf::maps::PerCpuArray;
+use observer_common::{Cell, Event, Key, News, Signal};
 
 use crate::{
-    maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, HOT_COUNTS, HOT_KEYS, LOADS, LOST, offset},
+    maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, FAILURES_NEWS, LOADS, LOADS_NEWS, LOST, offset},
     sock::read,
 };
 
@@ -20,8 +21,14 @@ pub struct Level {
 impl Level {
     /// In one register.
     #[inline(always)]
-    fn packed(self) -> u64 {
+    pub fn packed(self) -> u64 {
         u64::from(self.used) << 32 | u64::from(self.limit)
+    }
+
+    /// What was packed.
+    #[inline(always)]
+    pub fn unpacked(packed: u64) -> Self {
+        Self { used: (packed >> 32) as u32, limit: packed as u32 }
     }
 }
 
@@ -56,8 +63,7 @@ impl Occurrence {
 
     #[inline(always)]
     fn from_parts(level: u64, times: u64, at_ns: u64, task: *const u8) -> Self {
-        let level = Level { used: (level >> 32) as u32, limit: level as u32 };
-        Self { level, times, task, at_ns }
+        Self { level: Level::unpacked(level), times, task, at_ns }
     }
 
     #[inline(always)]
@@ -77,9 +83,6 @@ pub fn now_ns() -> u64 {
 /// whether it was; if not, it is for [`tally_first`].
 #[inline(always)]
 pub fn tallied(key: &Key) -> bool {
-    if tallied_hot(key) {
-        return true;
-    }
     let Some(cell) = LOADS.get_ptr_mut(key) else { return false };
     // SAFETY: the kernel returned this CPU's value of a live map entry.
     let cell = unsafe { &mut *cell };
@@ -88,6 +91,7 @@ pub fn tallied(key: &Key) -> bool {
         return false;
     }
     cell.count += 1;
+    added(&LOADS_NEWS);
     true
 }
 
@@ -95,28 +99,6 @@ pub fn tallied(key: &Key) -> bool {
 #[inline(always)]
 pub fn tally_first(key: &Key) {
     create_load(key, 0, 1, 0);
-}
-
-/// Counts where the key has a slot: an array is a tenth of a hash map. A slot is given while it is read, so all of the
-/// key is compared; half a key is nobody's.
-#[inline(always)]
-fn tallied_hot(key: &Key) -> bool {
-    let slot = key.slot();
-    let Some(owner) = HOT_KEYS.get_ptr(slot as u32) else { return false };
-    // SAFETY: the kernel returned a live map entry. User space may be writing it.
-    let owner = unsafe { core::ptr::read_volatile(owner) };
-    let differs = owner.iter().zip(key.words()).fold(0, |differs, (owner, word)| differs | (owner ^ word));
-    if differs != 0 {
-        return false;
-    }
-    bump(
-        HOT_COUNTS
-            .get_ptr_mut(0)
-            .filter(|_| slot < SLOTS)
-            .map(|counts| counts.cast::<u64>().wrapping_add(slot)),
-        1,
-    );
-    true
 }
 
 /// Counts one occurrence of a load signal.
@@ -169,7 +151,9 @@ pub fn count_failure_of(key: &Key, task: *const u8) {
 
 #[inline(always)]
 fn count_load(key: &Key, occurrence: Occurrence) {
-    if add(&LOADS, key, &occurrence).is_none() {
+    if add(&LOADS, key, &occurrence).is_some() {
+        added(&LOADS_NEWS);
+    } else {
         create_load(key, occurrence.level.packed(), occurrence.times, occurrence.at_ns);
     }
 }
@@ -181,8 +165,12 @@ fn count_failed(key: &Key, occurrence: Occurrence) {
             let Occurrence { level, times, task, at_ns } = occurrence;
             create_failure(key, level.packed(), times, at_ns, task);
         }
-        Some(added) if added.after_ns > QUIET_NS => tell(key, added.at_ns, occurrence.task),
-        Some(_) => {}
+        Some(to) => {
+            added(&FAILURES_NEWS);
+            if to.after_ns > QUIET_NS {
+                tell(key, to.at_ns, occurrence.task);
+            }
+        }
     }
 }
 
@@ -220,13 +208,15 @@ fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<Added> {
 /// occurred is in registers: in memory it would be written at every occurrence.
 #[inline(never)]
 fn create_load(key: &Key, level: u64, times: u64, at_ns: u64) {
-    create(&LOADS, key, &Occurrence::from_parts(level, times, at_ns, core::ptr::null()));
+    create(&LOADS, &LOADS_NEWS, key, &Occurrence::from_parts(level, times, at_ns, core::ptr::null()));
 }
 
 /// The same for a failure.
 #[inline(never)]
 fn create_failure(key: &Key, level: u64, times: u64, at_ns: u64, task: *const u8) {
-    if let Some(at_ns) = create(&FAILURES, key, &Occurrence::from_parts(level, times, at_ns, task)) {
+    if let Some(at_ns) =
+        create(&FAILURES, &FAILURES_NEWS, key, &Occurrence::from_parts(level, times, at_ns, task))
+    {
         tell(key, at_ns, task);
     }
 }
@@ -234,7 +224,7 @@ fn create_failure(key: &Key, level: u64, times: u64, at_ns: u64, task: *const u8
 /// Makes a cell; gives the instant when it did. `BPF_NOEXIST` lets two CPUs that meet in a new cell
 /// both find it.
 #[inline(always)]
-fn create(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<u64> {
+fn create(cells: &Cells, news: &PerCpuArray<News>, key: &Key, occurrence: &Occurrence) -> Option<u64> {
     const BPF_NOEXIST: u64 = 1;
     let now = occurrence.at_ns();
     let cell = Cell {
@@ -245,12 +235,33 @@ fn create(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<u64> {
         limit: occurrence.level.limit,
     };
     if cells.insert(key, &cell, BPF_NOEXIST).is_ok() {
+        made(news);
         return Some(now);
     }
-    if add(cells, key, occurrence).is_none() {
+    if add(cells, key, occurrence).is_some() {
+        added(news);
+    } else {
         lost(key.signal, occurrence.times);
     }
     None
+}
+
+/// Notes an addition, after it was made.
+#[inline(always)]
+fn added(news: &PerCpuArray<News>) {
+    if let Some(news) = news.get_ptr_mut(0) {
+        // SAFETY: the kernel returned this CPU's value of a live map entry.
+        unsafe { (*news).added += 1 };
+    }
+}
+
+/// Notes a new cell, after it was made.
+#[inline(always)]
+fn made(news: &PerCpuArray<News>) {
+    if let Some(news) = news.get_ptr_mut(0) {
+        // SAFETY: the kernel returned this CPU's value of a live map entry.
+        unsafe { (*news).made += 1 };
+    }
 }
 
 /// Wakes user space. Not inlined: it is rare.

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod emit;
+mod hot;
 mod maps;
 mod packet;
 mod probes;

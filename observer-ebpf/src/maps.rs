@@ -1,10 +1,14 @@
 //! The maps shared with user space, and the read-only values that user space sets at load.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
-use observer_common::{Cell, Key, Offsets, SLOTS, Signal};
+use observer_common::{
+    Cell, Key, News, Offsets, Signal,
+    hot::{Owner, Row, SLOTS},
+};
 
 /// A map of cells, preallocated: a probe never allocates. An entry takes about 120 bytes and 32 more per
 /// CPU: 4 MiB for both maps on a host of two CPUs, 50 MiB on one of 64.
@@ -14,18 +18,27 @@ pub type Cells = PerCpuHashMap<Key, Cell>;
 #[map]
 pub static LOADS: Cells = Cells::with_max_entries(16_384, 0);
 
-/// The keys that have a slot ([`Key::slot`]), by user space; the others are zero, which is no key.
+/// Whose the slots are, by user space. It never maps this memory: it is to be mappable only because what can be
+/// mapped begins on a page, and so each owner is one cache line instead of two halves.
 #[map]
-pub static HOT_KEYS: Array<[u64; 5]> = Array::with_max_entries(SLOTS as u32, 0);
+pub static HOT_OWNERS: Array<Owner> = Array::with_max_entries(SLOTS as u32, BPF_F_MMAPABLE);
 
-/// What they counted beside their cells in [`LOADS`], in the one element: user space reads it at every tick.
+/// What was counted in them beside the cells in [`LOADS`].
 #[map]
-pub static HOT_COUNTS: PerCpuArray<[u64; SLOTS]> = PerCpuArray::with_max_entries(1, 0);
+pub static HOT_ROWS: PerCpuArray<Row> = PerCpuArray::with_max_entries(SLOTS as u32, 0);
 
 /// Failures per (signal, subject), in a map of their own: a load of very many destinations must not
 /// leave them without room.
 #[map]
 pub static FAILURES: Cells = Cells::with_max_entries(8192, 0);
+
+/// What was added to [`LOADS`], in the one element.
+#[map]
+pub static LOADS_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same of [`FAILURES`].
+#[map]
+pub static FAILURES_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);
 
 /// Occurrences that found no room in [`LOADS`] or [`FAILURES`], in the one element: user space reads it at every
 /// tick.
@@ -106,6 +119,17 @@ pub static PERIODS: HashMap<u64, Periods> = HashMap::with_max_entries(4096, 0);
 /// Address of `sched_cfs_period_timer`, set by user space before the program that needs it is attached.
 #[map]
 pub static PERIOD_TIMER: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Whether there is a command; by user space, as [`OFFSETS`].
+#[unsafe(no_mangle)]
+static OBSERVES_COMMAND: u8 = 0;
+
+/// Whether there is a command, of which the processes are to be told from others.
+#[inline(always)]
+pub fn observes_command() -> bool {
+    // SAFETY: a reference to a static that nobody writes.
+    unsafe { core::ptr::read_volatile(&raw const OBSERVES_COMMAND) != 0 }
+}
 
 /// Thread group ids of the observed command's process tree.
 #[map]

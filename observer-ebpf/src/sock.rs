@@ -135,18 +135,13 @@ impl<const TYPED: bool> Sock<TYPED> {
 
     #[inline(always)]
     pub fn protocol(self) -> u16 {
-        // A bit field up to 5.5, a u16 since; its low byte is the protocol on every kernel here.
-        Self::member::<u8>(self.0, offset!(protocol)).into()
+        // 16 bits since 5.6. MPTCP's number is 262: its low byte is TCP's.
+        Self::member(self.0, offset!(protocol))
     }
 
     #[inline(always)]
     pub fn netns_pointer(self) -> *const u8 {
         Self::member::<u64>(self.0, offset!(net)) as *const u8
-    }
-
-    #[inline(always)]
-    fn netns(self) -> u32 {
-        Self::member(self.netns_pointer(), offset!(net_inum))
     }
 
     /// Whether this is a `struct sock`, and not one of the small ones that stand for a connection in
@@ -159,7 +154,7 @@ impl<const TYPED: bool> Sock<TYPED> {
     /// Its pending error; 0 where it has none.
     #[inline(always)]
     pub fn error(self) -> i32 {
-        read(self.0, offset!(sk_err))
+        Self::member(self.0, offset!(sk_err))
     }
 
     /// Whether its process has closed it, or shut it down.
@@ -202,17 +197,6 @@ impl<const TYPED: bool> Sock<TYPED> {
         self.key(signal, Self::member(self.0, offset!(num)), offset!(rcv_saddr), offset!(v6_rcv_saddr))
     }
 
-    /// The same of a connection that may have been closed just now, and then has given its port back: it
-    /// still knows what it sent from.
-    #[inline(always)]
-    pub fn former_key(self, signal: Signal) -> Key {
-        let mut key = self.own_key(signal);
-        if key.port == 0 {
-            key.port = self.wire_port();
-        }
-        key
-    }
-
     /// The key of `signal` at the address and port that this socket connects to.
     #[inline(always)]
     pub fn destination_key(self, signal: Signal) -> Key {
@@ -224,9 +208,21 @@ impl<const TYPED: bool> Sock<TYPED> {
         )
     }
 
-    /// [`Sock::former_key`] of the accepting side, [`Sock::destination_key`] of the connecting side, in one.
+    /// [`Sock::own_key`], with the namespace still to be read.
     #[inline(always)]
-    pub fn end_key(self, signal: Signal, is_accepted: bool) -> Key {
+    pub fn own_spot(self, signal: Signal) -> Spot<TYPED> {
+        let port = Self::member(self.0, offset!(num));
+        let mut spot = self.spot(signal, port, offset!(rcv_saddr), offset!(v6_rcv_saddr));
+        spot.key.cgroup = self.cgroup_id();
+        spot
+    }
+
+    /// Where what connections do is counted: at the own address and port of the accepting side, at the destination of
+    /// the connecting side. (A connection that was closed just now may have given its port back; it still knows what it
+    /// sent from.) Without the cgroup, which listeners and failures tell: it lies on a part of the socket
+    /// that nothing else wants at that time, and would cost as much as all the rest.
+    #[inline(always)]
+    pub fn end_spot(self, signal: Signal, is_accepted: bool) -> Spot<TYPED> {
         let (port, v4, v6) = if is_accepted {
             let own: u16 = Self::member(self.0, offset!(num));
             let port = if own == 0 { self.wire_port() } else { own };
@@ -234,7 +230,19 @@ impl<const TYPED: bool> Sock<TYPED> {
         } else {
             (u16::from_be(Self::member(self.0, offset!(dport))), offset!(daddr), offset!(v6_daddr))
         };
-        self.key(signal, port, v4, v6)
+        self.spot(signal, port, v4, v6)
+    }
+
+    /// Where [`Sock::connecting_key`] counts what is at a known place: at the destination on the connecting side, at no
+    /// address on the accepting one.
+    #[inline(always)]
+    pub fn connecting_spot(self, signal: Signal) -> Spot<TYPED> {
+        let mut spot = self.end_spot(signal, false);
+        if self.seems_accepted() {
+            spot.key.address = [0; 2];
+            spot.key.port = 0;
+        }
+        spot
     }
 
     /// The key of `signal` at the end of a connection that this socket is, as far as the load has told: the
@@ -245,19 +253,21 @@ impl<const TYPED: bool> Sock<TYPED> {
         if !self.is_full() {
             return namespace_key(signal, self.netns_pointer());
         }
-        let mut key = self.former_key(Signal::ConnectionAccepted);
+        let mut key = self.end_spot(Signal::ConnectionAccepted, true).with_namespace();
         if self.state() == LISTEN || is_known(&key) {
             key.flags = key_flags::ACCEPTED;
             key.signal = signal as u16;
-            return key;
+        } else {
+            key = self.destination_if_known(signal);
         }
-        self.destination_if_known(signal)
+        key.cgroup = self.cgroup_id();
+        key
     }
 
-    /// The key of `signal` at the destination on the connecting side, else the namespace alone.
+    /// The key of `signal` at the destination on the connecting side, else the namespace alone; without the cgroup.
     #[inline(always)]
     pub fn connecting_key(self, signal: Signal) -> Key {
-        let key = self.former_key(Signal::ConnectionAccepted);
+        let key = self.end_spot(Signal::ConnectionAccepted, true).with_namespace();
         if self.seems_accepted() || is_known(&key) {
             return Key { address: [0; 2], port: 0, signal: signal as u16, ..key };
         }
@@ -266,7 +276,7 @@ impl<const TYPED: bool> Sock<TYPED> {
 
     #[inline(always)]
     fn destination_if_known(self, signal: Signal) -> Key {
-        let mut key = self.destination_key(Signal::ConnectionOpened);
+        let mut key = self.end_spot(Signal::ConnectionOpened, false).with_namespace();
         if !is_known(&key) {
             key.signal = Signal::ConnectAttempt as u16;
             let by_others = is_known(&key);
@@ -298,20 +308,51 @@ impl<const TYPED: bool> Sock<TYPED> {
 
     #[inline(always)]
     fn key(self, signal: Signal, port: u16, v4_offset: u32, v6_offset: u32) -> Key {
+        let key = self.spot(signal, port, v4_offset, v6_offset).with_namespace();
+        Key { cgroup: self.cgroup_id(), ..key }
+    }
+
+    #[inline(always)]
+    fn spot(self, signal: Signal, port: u16, v4_offset: u32, v6_offset: u32) -> Spot<TYPED> {
         let address = if Self::member::<u16>(self.0, offset!(family)) == AF_INET6 {
             Self::member(self.0, v6_offset)
         } else {
             mapped(Self::member(self.0, v4_offset))
         };
-        Key {
-            cgroup: self.cgroup_id(),
-            address,
-            netns: self.netns(),
-            pid: 0,
-            signal: signal as u16,
-            port,
-            flags: 0,
-            reason: 0,
+        let key =
+            Key { cgroup: 0, address, netns: 0, pid: 0, signal: signal as u16, port, flags: 0, reason: 0 };
+        Spot { key, net: self.netns_pointer() }
+    }
+}
+
+/// A key of which the network namespace is still to be read: most of what is counted does without
+/// ([`observer_common::hot`]).
+#[derive(Clone, Copy)]
+pub struct Spot<const TYPED: bool> {
+    pub key: Key,
+    net: *const u8,
+}
+
+impl<const TYPED: bool> Spot<TYPED> {
+    /// The whole key.
+    #[inline(always)]
+    pub fn with_namespace(&self) -> Key {
+        Key { netns: self.inum(), ..self.key }
+    }
+
+    /// Inode number of the namespace.
+    #[inline(always)]
+    pub fn inum(&self) -> u32 {
+        Sock::<TYPED>::member(self.net, offset!(net_inum))
+    }
+
+    /// A number that stands for the namespace as long as it lives, and never for another one: its cookie; where it has
+    /// none, its inode number, which is given again once nobody can count there any more.
+    #[inline(always)]
+    pub fn namespace(&self) -> u64 {
+        match Sock::<TYPED>::member(self.net, offset!(net_cookie)) {
+            0 => self.inum().into(),
+            cookie => cookie,
         }
     }
 }

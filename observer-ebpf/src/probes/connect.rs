@@ -15,7 +15,8 @@ use observer_common::{Key, Signal, key_flags};
 use super::time_wait;
 use crate::{
     emit::{Level, count_failure, is_known, tallied, tally_first},
-    maps::{TREE, offset},
+    hot,
+    maps::{TREE, observes_command, offset},
     sock::{Sock, TypedSock, context_slot},
 };
 
@@ -72,10 +73,14 @@ fn changed(sock: TypedSock, old: u32, new: u32) {
         return;
     }
     let is_accepted = matches!(signal, Signal::ConnectionAccepted | Signal::AcceptedClosed);
-    let mut key = sock.end_key(signal, is_accepted);
+    let mut spot = sock.end_spot(signal, is_accepted);
     if matches!(signal, Signal::ConnectAttempt) {
-        key = by_current(key);
+        spot.key = by_current(spot.key);
     }
+    if hot::counted(&spot, signal) {
+        return;
+    }
+    let key = spot.with_namespace();
     if tallied(&key) {
         return;
     }
@@ -95,7 +100,7 @@ fn is_tcp(sock: TypedSock) -> bool {
 /// pid itself is left out, so that a command of many short processes stays one subject.
 #[inline(always)]
 fn by_current(mut key: Key) -> Key {
-    if is_generator(current_tgid()) {
+    if observes_command() && is_generator(current_tgid()) {
         key.flags |= key_flags::GENERATOR;
     }
     key
@@ -122,13 +127,13 @@ pub fn named(mut key: Key) -> Key {
 /// listener. (One that was reset has given it back by now.)
 #[inline(always)]
 fn departed_first(sock: TypedSock) {
-    let mut key = sock.former_key(Signal::ConnectionAccepted);
+    let mut key = sock.end_spot(Signal::ConnectionAccepted, true).with_namespace();
     if is_known(&key) {
         key.signal = Signal::AcceptedClosed as u16;
         tally_first(&key);
         return;
     }
-    let mut key = sock.destination_key(Signal::ConnectionOpened);
+    let mut key = sock.end_spot(Signal::ConnectionOpened, false).with_namespace();
     if is_known(&key) {
         key.signal = Signal::OpenedClosed as u16;
         tally_first(&key);

@@ -12,7 +12,8 @@ use observer_common::Signal;
 
 use super::pair::{Function, entered, returned};
 use crate::{
-    emit::{Level, count_failure, count_level},
+    emit::{Level, count_failure},
+    hot,
     maps::{SYN, Syn, offset},
     sock::{LISTEN, Sock, TypedSock, context_slot, read},
 };
@@ -30,7 +31,7 @@ const ETH_P_IP_BE: u16 = 0x0800_u16.to_be();
 pub fn syn_arrival(ctx: FEntryContext) -> u32 {
     let listener = Sock::typed(ctx.arg::<*const u8>(2));
     let queue = listener.accept_queue();
-    count_level(&listener.own_key(Signal::SynArrival), queue);
+    hot::count_with_level(&listener.own_spot(Signal::SynArrival), Signal::SynArrival, queue);
     if let Some(syn) = current_syn() {
         *syn = Syn {
             accept_queue: queue.used,
@@ -217,6 +218,7 @@ pub fn accept_enqueued_fentry(ctx: FEntryContext) -> u32 {
 #[inline(always)]
 fn enqueued(sock: TypedSock) {
     if sock.state() == LISTEN && sock.protocol() == 6 {
-        count_level(&sock.own_key(Signal::AcceptEnqueued), sock.accept_queue());
+        let spot = sock.own_spot(Signal::AcceptEnqueued);
+        hot::count_with_level(&spot, Signal::AcceptEnqueued, sock.accept_queue());
     }
 }

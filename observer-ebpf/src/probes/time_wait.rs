@@ -12,6 +12,7 @@ use observer_common::Signal;
 
 use crate::{
     emit::{Level, count, count_failure},
+    hot,
     sock::{Sock, TypedSock, namespace_key},
 };
 
@@ -22,7 +23,7 @@ pub fn time_wait(ctx: FExitContext) -> u32 {
     if ctx.arg::<u64>(3) == 0 {
         count_failure(&namespace_key(Signal::TimeWaitOverflow, sock.netns_pointer()), Level::default());
     } else {
-        count(&sock.connecting_key(Signal::TimeWaitEntered));
+        count_entered(sock);
     }
     0
 }
@@ -33,6 +34,13 @@ pub fn time_wait(ctx: FExitContext) -> u32 {
 pub fn entered(sock: TypedSock) {
     // A reset in these states leaves an error.
     if sock.error() == 0 {
+        count_entered(sock);
+    }
+}
+
+#[inline(always)]
+fn count_entered(sock: TypedSock) {
+    if !hot::counted(&sock.connecting_spot(Signal::TimeWaitEntered), Signal::TimeWaitEntered) {
         count(&sock.connecting_key(Signal::TimeWaitEntered));
     }
 }

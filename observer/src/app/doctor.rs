@@ -75,7 +75,7 @@ fn examine() -> Findings {
         frame.usages.into_iter().filter(|usage| usage.limit.is_some_and(|limit| limit > 0)).collect();
     headroom.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)));
     headroom.truncate(SHOWN);
-    let mut kernel = Kernel::load_timed(Options::default(), &mono_ns);
+    let mut kernel = Kernel::load_timed(Options { command: true, ..Options::default() }, &mono_ns);
     let (no_probes, probes, signals) = match &kernel {
         Ok(kernel) => (None, probes(kernel), kernel.coverage()),
         Err(error) => {

@@ -45,15 +45,13 @@ impl Effort {
 
     /// How the latest look went, as a source of its own.
     pub(super) fn status(&self) -> SourceStatus {
-        let percent = 100.0 / self.share as f64;
-        let error = format!(
-            "there are fewer than ten looks a second: they would take more than {percent} % of a CPU (--max-cpu)"
-        );
-        SourceStatus {
-            source: "looks".into(),
-            duration_ns: self.took_ns,
-            error: self.steps_down.then_some(error),
-        }
+        let error = || {
+            let percent = 100.0 / self.share as f64;
+            format!(
+                "there are fewer than ten looks a second: they would take more than {percent} % of a CPU (--max-cpu)"
+            )
+        };
+        SourceStatus { source: "looks".into(), duration_ns: self.took_ns, error: self.steps_down.then(error) }
     }
 }
 

@@ -14,7 +14,7 @@ const SHOW_NS: u64 = 240_000_000;
 /// How often the verdict is made anew, when nothing was hit,
 const VERDICT_MS: u64 = 960;
 /// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
-const VERDICT_SHARE: u64 = 1000;
+const VERDICT_SHARE: u64 = 2000;
 /// What a hit may make it take: a scan of ports can hit a line at a new subject in every tick.
 const HIT_SHARE: u64 = 20;
 

@@ -107,7 +107,7 @@ fn observe(
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let options = Options { precise: args.scope.precise };
+        let options = Options { precise: args.scope.precise, command: false };
         let record = args.scope.record.clone();
         let mut observation = Observation::begin(Subject::in_scope(args.scope), options, record.as_deref())?;
         let (wait, senders) = Wait::new(&observation)?;

@@ -146,9 +146,9 @@ impl Observation {
     }
 
     /// Saves what is kept; `None` where nothing is. It takes a while, and delays nobody.
-    pub(super) fn save(&self, path: &Path) -> Option<Saving> {
+    pub(super) fn save(&mut self, path: &Path) -> Option<Saving> {
         let verdict = self.engine.verdict(own_cost());
-        self.ring.as_ref().map(|ring| ring.save(path, Some(verdict)))
+        self.ring.as_mut().map(|ring| ring.save(path, Some(verdict)))
     }
 
     /// Why there are no probes, when there are none.

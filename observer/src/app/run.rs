@@ -90,7 +90,7 @@ impl Run {
             max_cpu: args.scope.max_cpu,
             plan: plan.map(|(name, length)| (name.clone(), length.as_nanos() as u64)).collect(),
         };
-        let options = Options { precise: args.scope.precise };
+        let options = Options { precise: args.scope.precise, command: true };
         let mut observation = Observation::begin(subject, options, args.scope.record.as_deref())?;
         let (wait, senders) = Wait::new(&observation)?;
         let header = observation.engine().header();

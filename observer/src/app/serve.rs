@@ -43,7 +43,7 @@ pub(super) fn serve(args: ServeArgs) -> Result<()> {
 async fn observe(args: ServeArgs, signals: UnboundedReceiver<Received>) -> Result<()> {
     let ServeArgs { scope, expose, keep, save_to } = args;
     let record = scope.record.clone();
-    let options = Options { precise: scope.precise };
+    let options = Options { precise: scope.precise, command: false };
     let mut observation = Observation::begin(Subject::in_scope(scope), options, record.as_deref())?;
     let (wait, senders) = Wait::new(&observation)?;
     let (header, default) = (observation.engine().header(), Some(Listen::default()));

@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Saves what was kept of the latest minutes; `None` where nothing is kept.
-    pub(super) fn save(&self, path: &Path) -> Option<Saving> {
+    pub(super) fn save(&mut self, path: &Path) -> Option<Saving> {
         self.observation.save(path)
     }
 

@@ -3,10 +3,16 @@
 use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use nix::{
+    sys::{
+        time::{TimeSpec, TimeValLike as _},
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
+    unistd::read,
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{mark::Socket, observation::Observation, say};
@@ -23,7 +29,7 @@ const WAKE_PAUSE: Duration = Duration::from_millis(10);
 
 /// What keeps time and wakes while watching.
 pub(super) struct Wait {
-    ticks: Interval,
+    ticks: AsyncFd<OwnedFd>,
     failures: Option<AsyncFd<OwnedFd>>,
     socket: Option<Socket>,
     marks: UnboundedReceiver<String>,
@@ -55,8 +61,7 @@ pub(super) enum Woken {
 impl Wait {
     /// Waits for what wakes this observation, for `observer mark`, and for what comes over the senders.
     pub(super) fn new(observation: &Observation) -> Result<(Self, Senders)> {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let ticks = ticks().context("cannot make a timer")?;
         let failures = observation
             .wake_fd()
             .transpose()
@@ -92,7 +97,7 @@ impl Wait {
             biased;
             Some(name) = marks.recv() => Woken::Mark(name),
             Some(wanted) = frames.recv() => Woken::FrameWanted(wanted),
-            _ = ticks.tick() => Woken::Tick,
+            () = tick(ticks) => Woken::Tick,
             () = failure(failures.as_ref()) => Woken::Failure,
         }
     }
@@ -120,6 +125,26 @@ impl Woken {
             Self::Tick | Self::Failure | Self::FrameWanted(_) => None,
         }
     }
+}
+
+/// A timer of the kernel's: it wakes once per tick, where a timer of the runtime's wakes twice.
+fn ticks() -> io::Result<AsyncFd<OwnedFd>> {
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+    let at_once = TimeSpec::nanoseconds(1);
+    timer.set(Expiration::IntervalDelayed(at_once, TICK.into()), TimerSetTimeFlags::empty())?;
+    readable(timer.into())
+}
+
+/// Waits for the next tick. Those that were missed are one.
+async fn tick(ticks: &AsyncFd<OwnedFd>) {
+    while let Ok(mut ready) = ticks.readable().await {
+        let expired = read(ticks, &mut [0; size_of::<u64>()]);
+        ready.clear_ready();
+        if expired.is_ok() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {

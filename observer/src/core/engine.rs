@@ -32,6 +32,9 @@ const THIN_TICKS: u64 = 100;
 /// How much of the load before an episode says what was usual.
 const BEFORE_NS: u64 = 2_000_000_000;
 
+/// As many subjects of a resource are told of at any time.
+const OF_EACH: usize = 5;
+
 /// How long after the end of the load something that happened before may still be learnt.
 const AFTERTHOUGHT_NS: u64 = 1_000_000_000;
 
@@ -235,7 +238,8 @@ impl Engine {
     /// The subjects in scope that are closest to their limit of a resource now, a few of each.
     pub fn closest(&self) -> Vec<Headroom> {
         let scope = Scope::of(&self.ledger, &self.header);
-        Resource::ALL.iter().flat_map(|resource| headroom::now(self, &scope, *resource)).collect()
+        let of = |resource: &Resource| headroom::now(self, &scope, *resource, OF_EACH);
+        Resource::ALL.iter().flat_map(of).collect()
     }
 
     /// Returns whether it comes late.

@@ -151,8 +151,9 @@ impl Inference {
     }
 
     fn descriptors(&mut self, ledger: &Ledger, now_ns: u64, implied: &mut Vec<Increment>) {
-        for ((resource, subject), usage) in &ledger.usages {
-            let (Resource::Descriptors, Some(pid)) = (*resource, subject.pid) else { continue };
+        let usages = ledger.usages.range((Resource::Descriptors, Subject::HOST)..);
+        for ((_, subject), usage) in usages.take_while(|((of, _), _)| *of == Resource::Descriptors) {
+            let Some(pid) = subject.pid else { continue };
             if usage.last.limit.is_none_or(|limit| usage.last.used < limit) {
                 let left = self.at_limit.remove(&pid);
                 implied.extend(left.and_then(|state| state.on_leaving(ledger, pid)));

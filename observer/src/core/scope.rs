@@ -32,7 +32,9 @@ impl<'a> Scope<'a> {
         let destinations = generator_destinations(ledger);
         let unrestricted = header.targets.is_empty() && destinations.is_empty();
         let mut targets = BTreeSet::new();
-        for (netns, listener) in listeners(ledger) {
+        // Who named nothing and reached nobody has no targets.
+        let candidates = if unrestricted { BTreeSet::new() } else { listeners(ledger) };
+        for (netns, listener) in candidates {
             let named = header.targets.iter().any(|target| matches(ledger, target, netns, listener));
             let reached = header.targets.is_empty() && is_reached(ledger, &destinations, netns, listener);
             if named || reached {

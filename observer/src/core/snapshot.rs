@@ -104,7 +104,7 @@ fn line_now(engine: &Engine, scope: &Scope, index: usize, line: &dyn FaultLine) 
         .filter(|watch| assemble::role(engine, scope, watch) != Role::Bystander)
         .collect();
     let closest =
-        line.resource().and_then(|resource| headroom::now(engine, scope, resource).into_iter().next());
+        line.resource().and_then(|resource| headroom::now(engine, scope, resource, 1).into_iter().next());
     let strained = is_strained(engine, scope, index);
     LineNow {
         state: state(engine, line, &watches, closest.as_ref(), strained),

@@ -8,6 +8,7 @@ use aya::{
 use observer_common::Offsets;
 
 use super::{
+    load::Options,
     probes::{Hook, Need, Probe, Wanted},
     symbols,
 };
@@ -40,15 +41,16 @@ pub struct Attached {
 
 impl Attached {
     /// Whether a probe is to be attached, after what became of those before it.
-    pub(super) fn is_wanted(probe: &Probe, precise: bool, before: &[Self]) -> bool {
+    pub(super) fn is_wanted(probe: &Probe, options: Options, before: &[Self]) -> bool {
         match probe.wanted {
             Wanted::Always => true,
+            Wanted::WithCommand => options.command,
             Wanted::With(others) => {
                 others.iter().all(|other| before.iter().any(|attached| attached.probe.program == *other))
             }
             Wanted::Beside(other) => refusal_of(other, before).is_none(),
             Wanted::Instead(other) => refusal_of(other, before).is_some(),
-            Wanted::PreciseInstead(other) => precise && refusal_of(other, before).is_some(),
+            Wanted::PreciseInstead(other) => options.precise && refusal_of(other, before).is_some(),
         }
     }
 }

@@ -16,7 +16,7 @@ use aya::{maps::MapData, util::nr_cpus};
 use observer_common::{Cell, Key};
 
 /// From so many keys on it is read in batches: a bucket in ten is in use.
-const MANY: usize = 1024;
+pub(super) const MANY: usize = 1024;
 /// BPF_MAP_LOOKUP_ELEM and BPF_MAP_GET_NEXT_KEY (include/uapi/linux/bpf.h).
 const LOOKUP_ELEM: libc::c_long = 1;
 const GET_NEXT_KEY: libc::c_long = 4;
@@ -91,6 +91,13 @@ impl Cells {
         outcome
     }
 
+    /// What all CPUs counted for one key; `None` where there is no such cell.
+    pub(super) fn read_one(&mut self, key: &Key) -> Result<Option<Cell>> {
+        let cells = self.cells.as_mut_ptr() as u64;
+        let is_there = self.element(LOOKUP_ELEM, std::ptr::from_ref(key) as u64, cells)?;
+        Ok(is_there.then(|| total(&self.cells[..self.cpus])))
+    }
+
     fn read_each(&mut self, mut take: impl FnMut(&Key, &Cell)) -> Result<()> {
         let (mut key, mut is_first) = (Key::ZERO, true);
         loop {
@@ -99,10 +106,9 @@ impl Cells {
             if !self.element(GET_NEXT_KEY, before, (&raw mut key) as u64)? {
                 return Ok(());
             }
-            let cells = self.cells.as_mut_ptr() as u64;
             // Keys are never taken out of the table.
-            if self.element(LOOKUP_ELEM, (&raw const key) as u64, cells)? {
-                take(&key, &total(&self.cells[..self.cpus]));
+            if let Some(cell) = self.read_one(&key)? {
+                take(&key, &cell);
             }
             is_first = false;
         }

@@ -81,12 +81,13 @@ fn probed(signal: Signal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Options;
 
     /// The table on a kernel that refuses what `refuses` names.
     fn attached(refuses: impl Fn(&Probe) -> bool) -> Vec<Attached> {
         let mut attached: Vec<Attached> = Vec::new();
         for probe in probes::all() {
-            if Attached::is_wanted(probe, false, &attached) {
+            if Attached::is_wanted(probe, Options::default(), &attached) {
                 let refused = refuses(probe).then(|| "refused".to_owned());
                 attached.push(Attached { probe: *probe, refused, verified_instructions: None, load_ms: 0.0 });
             }

@@ -8,9 +8,14 @@ use std::{
 };
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
-use observer_common::{Cell, Event, Key, Signal, SubjectKind, key_flags};
+use observer_common::{Cell, Event, Key, News, Signal, SubjectKind, key_flags};
 
-use super::{Kernel, KernelError, cells::Cells, hot::Hot, reasons::Reasons};
+use super::{
+    Kernel, KernelError,
+    cells::{self, Cells},
+    hot::Hot,
+    reasons::Reasons,
+};
 use crate::{
     core::{
         frame::{Frame, Loss, SignalSample, SourceStatus, Tier},
@@ -37,7 +42,7 @@ pub struct Drain {
 }
 
 /// Ticks between two looks at what the kernel skipped: it takes a file per program.
-const RECURSION_TICKS: u64 = 10;
+const RECURSION_TICKS: u64 = 50;
 
 /// The share of a CPU that reading one map may take, one in so many: with thousands of subjects on many CPUs it is read
 /// more rarely than at every tick.
@@ -48,13 +53,25 @@ struct Counted {
     cells: Cells,
     /// Where some of it is counted beside the cells.
     hot: Option<Hot>,
-    seen: HashMap<Key, u64>,
+    news: PerCpuArray<MapData, News>,
+    /// As of the last read of the cells that was whole.
+    news_read: Option<News>,
+    known: HashMap<Key, Known>,
     read_ns: Option<u64>,
     pace: Pace,
 }
 
+/// What is known of a key.
+#[derive(Clone, Copy)]
+struct Known {
+    /// As the map has it, without what was counted in a slot.
+    cell: Cell,
+    /// What was handed over, of both together.
+    told: u64,
+}
+
 impl Counted {
-    fn of(kernel: &mut Kernel, name: &'static str) -> Result<Self, KernelError> {
+    fn of(kernel: &mut Kernel, name: &'static str, news: &'static str) -> Result<Self, KernelError> {
         let map = kernel.ebpf.take_map(name);
         let cells = match map {
             Some(Map::PerCpuHashMap(map)) => Cells::new(map).map_err(MapError::IoError),
@@ -62,7 +79,8 @@ impl Counted {
         };
         let cells = cells.map_err(|source| KernelError::Map { name, source })?;
         let pace = Pace::every_ms(0).at_most_one_in(SHARE);
-        Ok(Self { cells, hot: None, seen: HashMap::new(), read_ns: None, pace })
+        let (news, known) = (take(kernel, news)?, HashMap::new());
+        Ok(Self { cells, hot: None, news, news_read: None, known, read_ns: None, pace })
     }
 
     /// Hands over every cell that changed since the last read, with the instants of that and of this read. The
@@ -73,25 +91,60 @@ impl Counted {
         if !self.pace.is_due(read.at_ns) {
             return Ok(());
         }
-        let Self { cells, hot, seen, .. } = self;
-        let slots = hot.as_mut().map_or(Ok(()), Hot::read).map_err(io::Error::other);
-        let outcome = cells.read(|key, cell| {
-            let in_slot = hot.as_ref().map_or(0, |hot| hot.count(key));
-            let cell = Cell { count: cell.count + in_slot, ..*cell };
-            let before = if cell.count == 0 { Some(0) } else { seen.insert(*key, cell.count) };
-            if before != Some(cell.count) {
-                take(key, &cell, read);
-                if let Some(hot) = hot {
-                    hot.note(key, cell.count - before.unwrap_or(0));
-                }
-            }
-        });
-        let outcome = slots.and(outcome);
+        let outcome = self.read(|key, cell| take(key, cell, read));
         if outcome.is_ok() {
             self.read_ns = Some(read.at_ns);
         }
         self.pace.ran_at(read.at_ns, watch.cost(clock).of_cpu());
         outcome
+    }
+
+    /// Reads as little as shows all that is new.
+    fn read(&mut self, mut take: impl FnMut(&Key, &Cell)) -> io::Result<()> {
+        let Self { cells, hot, known, .. } = self;
+        // Before the cells: what is added meanwhile is news for the next read.
+        let mut news = News::default();
+        self.news.get(&0, 0).map_err(io::Error::other)?.iter().for_each(|of_cpu| news.merge(of_cpu));
+        if let Some(hot) = hot {
+            hot.read().map_err(io::Error::other)?;
+        }
+        let mut told = |hot: &mut Option<Hot>, known: &mut Known, key: &Key| {
+            let in_slot = hot.as_ref().map_or(0, |hot| hot.count(key));
+            let count = known.cell.count + in_slot;
+            let before = std::mem::replace(&mut known.told, count);
+            if before != count {
+                take(key, &Cell { count, ..known.cell });
+                if let Some(hot) = hot {
+                    hot.note(key, count - before);
+                }
+            }
+        };
+        match self.news_read {
+            Some(before) if before == news => {
+                for key in hot.as_ref().map(Hot::keys).unwrap_or_default() {
+                    if let Some(known) = known.get_mut(&key) {
+                        told(hot, known, &key);
+                    }
+                }
+            }
+            Some(before) if before.made == news.made && known.len() < cells::MANY => {
+                for (key, known) in known.iter_mut() {
+                    if let Some(cell) = cells.read_one(key)? {
+                        known.cell = cell;
+                    }
+                    told(hot, known, key);
+                }
+            }
+            _ => cells.read(|key, cell| {
+                if cell.count > 0 {
+                    let known = known.entry(*key).or_insert(Known { cell: *cell, told: 0 });
+                    known.cell = *cell;
+                    told(hot, known, key);
+                }
+            })?,
+        }
+        self.news_read = Some(news);
+        Ok(())
     }
 }
 
@@ -123,8 +176,8 @@ impl Drain {
             .collect();
         let programs = program_fds(kernel);
         Ok(Self {
-            failures: Counted::of(kernel, "FAILURES")?,
-            loads: Counted { hot: Some(Hot::new(kernel)?), ..Counted::of(kernel, "LOADS")? },
+            failures: Counted::of(kernel, "FAILURES", "FAILURES_NEWS")?,
+            loads: Counted { hot: Some(Hot::new(kernel)?), ..Counted::of(kernel, "LOADS", "LOADS_NEWS")? },
             lost: take(kernel, "LOST")?,
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,
@@ -155,8 +208,11 @@ impl Drain {
     /// Makes the next tick look at everything, because it is the last one.
     pub fn look_at_everything(&mut self) {
         self.ticks_to_look = 0;
-        self.failures.pace = Pace::every_ms(0);
-        self.loads.pace = Pace::every_ms(0);
+        for counted in [&mut self.failures, &mut self.loads] {
+            counted.pace = Pace::every_ms(0);
+            // Whatever the news say: an interrupted program may have put back what another one added to them.
+            counted.news_read = None;
+        }
     }
 
     /// Adds every cell that changed since the last call. `clock` is CLOCK_MONOTONIC in nanoseconds.

@@ -1,64 +1,95 @@
-//! Slots for the busiest keys: the probes count those without a hash map.
+//! Slots for the busiest places: the probes count those without a hash map.
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray};
-use observer_common::{Key, SLOTS, Signal};
+use observer_common::{
+    Key, Signal,
+    hot::{Owner, Row, SLOTS},
+};
 
 use super::{Kernel, KernelError, drain::take};
 
-/// Occurrences between two reads that make a key hot.
+/// Occurrences between two reads that make a place hot.
 const HOT: u64 = 20;
 
 /// Gives slots, and reads what was counted in them.
 pub(super) struct Hot {
-    keys: Array<MapData, [u64; 5]>,
-    counts: PerCpuArray<MapData, [u64; SLOTS]>,
-    owners: Vec<Option<Key>>,
+    owners: Array<MapData, Owner>,
+    rows: PerCpuArray<MapData, Row>,
+    slots: Vec<Option<Slot>>,
+}
+
+/// A slot that was given.
+struct Slot {
+    owner: Owner,
     /// As of the last read, over all CPUs.
-    totals: Vec<u64>,
-    given: usize,
+    total: Row,
 }
 
 impl Hot {
     /// Takes the maps of a loaded kernel side.
     pub(super) fn new(kernel: &mut Kernel) -> Result<Self, KernelError> {
         Ok(Self {
-            keys: take(kernel, "HOT_KEYS")?,
-            counts: take(kernel, "HOT_COUNTS")?,
-            owners: vec![None; SLOTS],
-            totals: vec![0; SLOTS],
-            given: 0,
+            owners: take(kernel, "HOT_OWNERS")?,
+            rows: take(kernel, "HOT_ROWS")?,
+            slots: (0..SLOTS).map(|_| None).collect(),
         })
     }
 
     /// Reads what was counted in all slots.
     pub(super) fn read(&mut self) -> Result<(), MapError> {
-        if self.given == 0 {
-            return Ok(());
-        }
-        let per_cpu = self.counts.get(&0, 0)?;
-        for (slot, total) in self.totals.iter_mut().enumerate() {
-            *total = per_cpu.iter().map(|counts| counts[slot]).sum();
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(slot) = slot {
+                let mut total = Row::default();
+                self.rows.get(&(number as u32), 0)?.iter().for_each(|row| total.merge(row));
+                slot.total = total;
+            }
         }
         Ok(())
     }
 
-    /// What was counted in the slot of a key, as of the last read.
-    pub(super) fn count(&self, key: &Key) -> u64 {
-        let slot = key.slot();
-        if self.owners[slot].as_ref() == Some(key) { self.totals[slot] } else { 0 }
+    /// The keys that are counted in slots.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let of_slot = |slot: &Slot| {
+            let Owner { place, columns, .. } = slot.owner;
+            Signal::ALL
+                .iter()
+                .filter(move |signal| signal.column().is_some_and(|column| columns >> column & 1 != 0))
+                .map(move |signal| Key::at(place, *signal))
+        };
+        self.slots.iter().flatten().flat_map(of_slot).collect()
     }
 
-    /// Gives a key that occurred so often since the last read a slot, if it may have one and its is free. One that
-    /// is not given is no error: its counts go on where they are.
+    /// What was counted in the slot of a key, as of the last read.
+    pub(super) fn count(&self, key: &Key) -> u64 {
+        let Some(column) = column(key) else { return 0 };
+        let slot = self.slots[key.slot()].as_ref().filter(|slot| slot.owner.place == key.place());
+        slot.map_or(0, |slot| slot.total.counts[column])
+    }
+
+    /// A key occurred so often since the last read: if its place is hot, it has the probes count it there. A place of
+    /// which the slot is another's is not: its counts go on where they are.
     pub(super) fn note(&mut self, key: &Key, occurred: u64) {
-        let slot = key.slot();
-        let is_timed = Signal::from_number(key.signal).is_none_or(Signal::is_timed);
-        if is_timed || occurred < HOT || self.owners[slot].is_some() {
-            return;
-        }
-        if self.keys.set(slot as u32, key.words(), 0).is_ok() {
-            self.owners[slot] = Some(*key);
-            self.given += 1;
+        let Some(column) = column(key) else { return };
+        let (number, place) = (key.slot(), key.place());
+        let owner = match &self.slots[number] {
+            None if occurred < HOT => return,
+            None => Owner { place, ..Owner::default() },
+            Some(slot) if slot.owner.place != place => return,
+            Some(slot) => slot.owner,
+        };
+        let owner = Owner { columns: owner.columns | 1 << column, ..owner };
+        let total = match &self.slots[number] {
+            Some(slot) if slot.owner == owner => return,
+            Some(slot) => slot.total,
+            None => Row::default(),
+        };
+        // The namespace stays 0 here: a program notes it again.
+        if self.owners.set(number as u32, owner, 0).is_ok() {
+            self.slots[number] = Some(Slot { owner, total });
         }
     }
+}
+
+fn column(key: &Key) -> Option<usize> {
+    Signal::from_number(key.signal)?.column()
 }

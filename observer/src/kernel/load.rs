@@ -61,6 +61,8 @@ impl KernelError {
 pub struct Options {
     /// Also attach hooks that cost every system call.
     pub precise: bool,
+    /// There is a command, of which the processes are to be told from others.
+    pub command: bool,
 }
 
 /// The attached probes. Dropping it detaches them: nothing is pinned.
@@ -93,13 +95,14 @@ impl Kernel {
             .btf(Some(&aya_btf))
             .override_global("OFFSETS", &offsets, true)
             .override_global("DROP_REASONS", &counted_drops, true)
+            .override_global("OBSERVES_COMMAND", &u8::from(options.command), true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .load(OBJECT)
             .map_err(|error| KernelError::Maps { reason: root_cause(&error) })?;
         let mut attached: Vec<Attached> = Vec::new();
         let mut attacher = Attacher { ebpf: &mut ebpf, btf: &aya_btf, offsets: &offsets, clock };
         for probe in probes::all() {
-            if Attached::is_wanted(probe, options.precise, &attached) {
+            if Attached::is_wanted(probe, options, &attached) {
                 let outcome = attacher.attach(probe, &attached);
                 attached.push(outcome);
             }

@@ -50,6 +50,8 @@ impl Hook {
 pub enum Wanted {
     /// Always.
     Always,
+    /// Only where there is a command: it costs every process that begins or ends.
+    WithCommand,
     /// Only where all of the named programs are wanted, and together with them: without, it would count
     /// wrongly.
     With(&'static [&'static str]),
@@ -198,7 +200,7 @@ mod tests {
         let mut before = BTreeSet::new();
         for probe in all() {
             let others: &[&str] = match &probe.wanted {
-                Wanted::Always => &[],
+                Wanted::Always | Wanted::WithCommand => &[],
                 Wanted::With(others) => others,
                 Wanted::Beside(other) | Wanted::Instead(other) | Wanted::PreciseInstead(other) => {
                     std::slice::from_ref(other)

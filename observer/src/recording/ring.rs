@@ -47,16 +47,18 @@ pub struct RingOptions {
     pub max_bytes: u64,
     /// The folder in which it makes its own.
     pub folder: PathBuf,
+    /// So many frames are handed over and written together: to do that for each of them is much dearer.
+    pub together: usize,
 }
 
 impl RingOptions {
-    /// Keeps so much, in 256 MB where large temporary files belong.
+    /// Keeps so much, in 256 MB where large temporary files belong, and writes once a second.
     ///
     /// That is not the user's runtime folder: it is in memory, and small.
     pub fn keeping(keep: Duration) -> Self {
         let large = Path::new("/var/tmp");
         let folder = if large.is_dir() { large.to_owned() } else { std::env::temp_dir() };
-        Self { keep, max_bytes: MOST_BYTES, folder }
+        Self { keep, max_bytes: MOST_BYTES, folder, together: 10 }
     }
 }
 
@@ -67,6 +69,10 @@ pub struct Ring {
     queue: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     status: Arc<Mutex<RingStatus>>,
+    /// Frames that are still to be handed over.
+    waiting: Vec<Frame>,
+    /// So many of them are handed over together.
+    together: usize,
     /// Frames that were not handed over because too many waited.
     frames_lost: u64,
 }
@@ -76,8 +82,8 @@ impl Ring {
     pub fn create(header: &RunHeader, options: RingOptions) -> Result<Self, RecordingError> {
         let status = Arc::new(Mutex::new(RingStatus::new(&options)));
         let keeper = Keeper::create(header.clone(), &options, Arc::clone(&status))?;
-        let path = options.folder;
-        let (queue, messages) = sync_channel(QUEUE);
+        let RingOptions { folder: path, together, .. } = options;
+        let (queue, messages) = sync_channel(QUEUE / together.clamp(1, QUEUE));
         let thread = thread::Builder::new()
             .name("ring".into())
             .spawn(move || {
@@ -86,23 +92,40 @@ impl Ring {
                 keeper.work(&messages);
             })
             .map_err(|error| RecordingError::Stopped { path, why: format!("no thread for it: {error}") })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), status, frames_lost: 0 })
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            status,
+            waiting: Vec::new(),
+            together,
+            frames_lost: 0,
+        })
     }
 
-    /// Hands over a frame, without ever waiting. It is lost, and counted, when too many wait already; a keyframe
-    /// then lacks what only that one told.
+    /// Keeps a frame, without ever waiting. It is lost, and counted, when too many wait already; a keyframe then
+    /// lacks what only that one told.
     pub fn frame(&mut self, frame: Frame) {
-        if self.send(Message::Frame(Box::new(frame))).is_err() {
-            self.frames_lost += 1;
+        self.waiting.push(frame);
+        if self.waiting.len() >= self.together {
+            self.hand_over();
         }
     }
 
-    /// Begins to save all that is kept, up to the latest frame handed over, as a recording at `path`, with the
+    fn hand_over(&mut self) {
+        let frames = std::mem::take(&mut self.waiting);
+        let count = frames.len() as u64;
+        if count > 0 && self.send(Message::Frames(frames)).is_err() {
+            self.frames_lost += count;
+        }
+    }
+
+    /// Begins to save all that is kept, up to the latest frame, as a recording at `path`, with the
     /// verdict of now if there is one. The ring goes on meanwhile.
     ///
     /// A file that exists is treated as [`super::Writer::create`] does; [`Saving`] tells how it went. Where
     /// saving fails, nothing of it is left at `path`.
-    pub fn save(&self, path: &Path, verdict: Option<Verdict>) -> Saving {
+    pub fn save(&mut self, path: &Path, verdict: Option<Verdict>) -> Saving {
+        self.hand_over();
         let (answer, result) = sync_channel(1);
         let message = Message::Save { path: path.to_owned(), verdict: verdict.map(Box::new), answer };
         let refused = match self.send(message) {

@@ -1,8 +1,9 @@
-//! Writes a recording while it happens: one transaction per frame.
+//! Writes a recording while it happens: one transaction per frame, but for a ring, which nobody reads after a kill.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    slice,
     time::Duration,
 };
 
@@ -90,16 +91,29 @@ impl Writer {
 
     /// Appends a frame. An error leaves the recording as it was before.
     pub fn frame(&mut self, frame: &Frame) -> Result<(), RecordingError> {
-        if let Some(after) = self.last_seq.filter(|last| *last >= frame.seq) {
-            return Err(RecordingError::OutOfOrder { path: self.path.clone(), seq: frame.seq, after });
+        self.frames_together(slice::from_ref(frame))
+    }
+
+    /// Appends frames in one transaction: all of them or none. A writer that is killed may lose them all.
+    pub(super) fn frames_together(&mut self, frames: &[Frame]) -> Result<(), RecordingError> {
+        let (mut last_seq, mut checksum) = (self.last_seq, self.checksum);
+        for frame in frames {
+            if let Some(after) = last_seq.filter(|last| *last >= frame.seq) {
+                return Err(RecordingError::OutOfOrder { path: self.path.clone(), seq: frame.seq, after });
+            }
+            last_seq = Some(frame.seq);
         }
-        let checksum = self.checksum.then(frame);
         let before = (self.subjects.len(), self.signals.len(), self.usages.len());
-        let written = self.transaction(frame.seq, |writer| writer.insert(frame, checksum));
+        let written = self.transaction(last_seq.unwrap_or(0), |writer| {
+            frames.iter().try_for_each(|frame| {
+                checksum = checksum.then(frame);
+                writer.insert(frame, checksum)
+            })
+        });
         if written.is_ok() {
             self.checksum = checksum;
-            self.last_seq = Some(frame.seq);
-            self.frames += 1;
+            self.last_seq = last_seq;
+            self.frames += frames.len() as u64;
         } else {
             self.subjects.truncate(before.0);
             self.signals.truncate(before.1);

@@ -43,6 +43,8 @@ struct Followed {
     since_ns: u64,
     used: u64,
     counted_ns: Option<u64>,
+    /// When it was last counted with success: it had not ended then.
+    alive_ns: Option<u64>,
     near: bool,
 }
 
@@ -92,6 +94,7 @@ impl Source for Descriptors {
             let (window, used) = Window::around(clock, || count(*pid, size_is_count));
             process.counted_ns = Some(window.before_ns);
             let Some(used) = problems.check(used) else { continue };
+            process.alive_ns = process.counted_ns;
             process.near = process.limit.is_some_and(|limit| {
                 let percent = |count: u64| count.saturating_mul(100) / limit.max(1);
                 percent(used) >= NEAR_PERCENT || percent(used.saturating_sub(process.used)) >= FAST_PERCENT
@@ -101,8 +104,9 @@ impl Source for Descriptors {
             out.usage(Resource::Descriptors, &Subject::process(*pid), used, limit, window);
         }
         let window = Window { before_ns: now_ns, after_ns: clock() };
-        self.followed.retain(|pid, _| {
-            let keep = pids.contains(pid) && !(processes::has_ended(*pid));
+        self.followed.retain(|pid, process| {
+            let was_alive = process.alive_ns >= Some(now_ns);
+            let keep = pids.contains(pid) && (was_alive || !processes::has_ended(*pid));
             if !keep {
                 out.usage_ends(Resource::Descriptors, &Subject::process(*pid), 0, window);
             }

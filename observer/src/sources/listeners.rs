@@ -31,6 +31,7 @@ pub(super) struct Listeners {
 #[derive(Debug, Default)]
 struct Latest {
     entries: Vec<Entry>,
+    groups: BTreeMap<SocketAddr, Group>,
     drops: Drops,
     dumped_ns: Option<u64>,
 }
@@ -67,24 +68,22 @@ impl Source for Listeners {
                 continue;
             }
             let latest = self.latest.entry(namespace.id).or_default();
-            let window = match namespace.quiet.filter(|window| latest.still_holds(window.after_ns)) {
-                Some(quiet) => quiet,
-                None => {
-                    let datagram = &mut self.datagram;
-                    let (window, outcome) = Window::around(clock, || latest.dump(namespace, datagram));
-                    if let Err(error) = outcome {
-                        // What is left of the dump would spoil the next one; a new socket is opened in time.
-                        namespace.diag = Err(error.to_string());
-                        problems.note(error);
-                        continue;
-                    }
-                    latest.dumped_ns = Some(window.before_ns);
-                    window
-                }
-            };
-            if latest.tell(namespace, window, out) {
-                changes += 1;
+            if let Some(quiet) = namespace.quiet.filter(|window| latest.still_holds(window.after_ns)) {
+                latest.drops.are_still(quiet);
+                latest.tell(namespace, quiet, out);
+                continue;
             }
+            let datagram = &mut self.datagram;
+            let (window, outcome) = Window::around(clock, || latest.dump(namespace, datagram));
+            if let Err(error) = outcome {
+                // What is left of the dump would spoil the next one; a new socket is opened in time.
+                namespace.diag = Err(error.to_string());
+                problems.note(error);
+                continue;
+            }
+            latest.take_in(window);
+            latest.tell(namespace, window, out);
+            changes += u64::from(latest.replace(namespace, window, out));
         }
         world.listener_changes += changes;
         // A namespace may be lost from sight and come back; what its listeners had dropped must not fall.
@@ -112,11 +111,16 @@ impl Latest {
         Ok(())
     }
 
-    /// Tells what the dump gave. Says whether a listener appeared or was closed.
-    fn tell(&mut self, namespace: &mut Namespace, window: Window, out: &mut Samples<'_>) -> bool {
+    /// Sums up the dump.
+    fn take_in(&mut self, window: Window) {
+        self.dumped_ns = Some(window.before_ns);
         self.drops.update(&self.entries, window);
-        let groups = group(&self.entries);
-        for (address, group) in &groups {
+        self.groups = group(&self.entries);
+    }
+
+    /// Tells what it gave.
+    fn tell(&self, namespace: &Namespace, window: Window, out: &mut Samples<'_>) {
+        for (address, group) in &self.groups {
             let subject =
                 Subject { cgroup: group.listener.cgroup, ..Subject::listener(namespace.id, *address) };
             let by = group.listener.limit_set_by(namespace.sysctls.somaxconn);
@@ -129,6 +133,11 @@ impl Latest {
                 out.signal(Signal::ListenDrop, &subject, total.count, window);
             }
         }
+    }
+
+    /// Makes its listeners the namespace's. Says whether one appeared or was closed.
+    fn replace(&self, namespace: &mut Namespace, window: Window, out: &mut Samples<'_>) -> bool {
+        let groups = &self.groups;
         for (address, listener) in &namespace.listeners {
             if groups.get(address).is_none_or(|group| group.listener.cgroup != listener.cgroup) {
                 let subject =
@@ -138,10 +147,15 @@ impl Latest {
                 out.signal_ends(Signal::ListenDrop, &subject);
             }
         }
-        let listeners = groups.into_iter().map(|(address, group)| (address, group.listener)).collect();
-        let changed = namespace.listeners != listeners;
-        namespace.listeners = listeners;
-        changed
+        let are_same = namespace.listeners.len() == groups.len()
+            && groups
+                .iter()
+                .all(|(address, group)| namespace.listeners.get(address) == Some(&group.listener));
+        if !are_same {
+            let listeners = groups.iter().map(|(address, group)| (*address, group.listener.clone()));
+            namespace.listeners = listeners.collect();
+        }
+        !are_same
     }
 }
 
@@ -202,6 +216,12 @@ impl Drops {
     /// Whether anything was dropped.
     fn has_any(&self) -> bool {
         self.totals.values().any(|total| total.count > 0)
+    }
+
+    /// A dump would have given the same again.
+    fn are_still(&mut self, window: Window) {
+        self.totals.values_mut().for_each(|total| total.born = None);
+        self.latest = Some(window);
     }
 
     /// Takes in a dump.

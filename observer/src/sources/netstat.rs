@@ -91,10 +91,10 @@ impl Source for Netstat {
 
 impl Netstat {
     /// Reads the file of one namespace.
-    fn read_file(&mut self, namespace: &Namespace, clock: Clock<'_>) -> Result<Latest, SourceError> {
-        let file = namespace.file("netstat");
-        let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
-        let values = parse(text?).map_err(|problem| SourceError::malformed(file, problem))?;
+    fn read_file(&mut self, namespace: &mut Namespace, clock: Clock<'_>) -> Result<Latest, SourceError> {
+        let (window, text) = Window::around(clock, || namespace.read("netstat", &mut self.buffer));
+        let malformed = |problem| SourceError::malformed(namespace.file("netstat"), problem);
+        let values = parse(text?).map_err(malformed)?;
         Ok(Latest { values, window })
     }
 }

@@ -23,7 +23,9 @@ use crate::core::{frame::Resource, subject::Subject};
 
 /// Dumps take at most one in this many of the time.
 const SHARE: u64 = 1000;
-/// And this when a range is half used.
+/// This when a quarter of a range is used: the whole may be before long,
+const SHARE_CLOSER: u64 = 500;
+/// and this when half of one is.
 const SHARE_NEAR: u64 = 200;
 /// Receiving takes at most this long per tick.
 const BUDGET_NS: u64 = 2_000_000;
@@ -48,8 +50,8 @@ pub(super) struct Ports {
     cost: Cost,
     waiting: VecDeque<u32>,
     dump: Option<Dump>,
-    /// Whether a destination of this round uses half of the range.
-    near: bool,
+    /// What the destination of this round that uses most of a range allows until the next.
+    share: u64,
     told: HashMap<u32, HashSet<Pair>>,
 }
 
@@ -62,7 +64,7 @@ impl Default for Ports {
             cost: Cost::default(),
             waiting: VecDeque::new(),
             dump: None,
-            near: false,
+            share: SHARE,
             told: HashMap::new(),
         }
     }
@@ -113,7 +115,7 @@ impl Source for Ports {
         let watch = Stopwatch::start(clock);
         let began_ns = watch.started_ns();
         if !self.is_under_way() {
-            (self.started_ns, self.cost, self.near) = (began_ns, Cost::default(), false);
+            (self.started_ns, self.cost, self.share) = (began_ns, Cost::default(), SHARE);
             self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
         }
@@ -137,7 +139,7 @@ impl Source for Ports {
         }
         self.cost = self.cost.and(watch.cost(clock));
         if !self.is_under_way() {
-            self.pace.set_share(if self.near { SHARE_NEAR } else { SHARE });
+            self.pace.set_share(self.share);
             self.pace.ran_at(self.started_ns, self.cost);
         }
         problems.finish()
@@ -196,7 +198,7 @@ impl Ports {
         let in_use = |pair| dump.in_use.get(pair).copied().unwrap_or_default();
         for pair in &chosen {
             let (used, subject) = (in_use(pair), subject(pair));
-            self.near |= used.all.saturating_mul(2) >= dump.limit;
+            self.share = self.share.min(share_at(used.all, dump.limit));
             out.usage(Resource::EphemeralPorts, &subject, used.all, limit, window);
             out.usage(Resource::TimeWaitPorts, &subject, used.time_wait, None, window);
         }
@@ -239,6 +241,15 @@ impl Dump {
     }
 }
 
+/// The share of the time that dumps may take where so much of a range is used.
+const fn share_at(used: u64, limit: u64) -> u64 {
+    match used.saturating_mul(4) / if limit == 0 { 1 } else { limit } {
+        0 => SHARE,
+        1 => SHARE_CLOSER,
+        _ => SHARE_NEAR,
+    }
+}
+
 /// The pairs worth telling: all that use a share of the range, and the largest of the others. Among equals
 /// those stay that were told before.
 fn choose(in_use: &HashMap<Pair, InUse>, limit: u64, told: &HashSet<Pair>) -> HashSet<Pair> {
@@ -264,6 +275,15 @@ mod tests {
 
     fn pair(port: u16) -> Pair {
         (IpAddr::from([127, 0, 0, 1]), SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[test]
+    fn the_fuller_a_range_the_sooner_it_is_looked_at_again() {
+        assert_eq!(
+            [0, 49, 50, 99, 100, 200].map(|used| share_at(used, 200)),
+            [1000, 1000, 500, 500, 200, 200]
+        );
+        assert_eq!(share_at(0, 0), SHARE);
     }
 
     #[test]

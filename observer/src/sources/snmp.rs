@@ -41,10 +41,10 @@ impl Source for Snmp {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
             namespace.quiet = None;
-            let file = namespace.file("snmp");
-            let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
+            let (window, text) = Window::around(clock, || namespace.read("snmp", &mut self.buffer));
             let Some(text) = problems.check(text) else { continue };
-            let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
+            let parsed =
+                parse(text).map_err(|problem| SourceError::malformed(namespace.file("snmp"), problem));
             let Some(tcp) = problems.check(parsed) else { continue };
             let subject = Subject::namespace(namespace.id);
             out.signal(Signal::ConnectAttempt, &subject, tcp.opened, window);

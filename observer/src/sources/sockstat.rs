@@ -38,11 +38,11 @@ impl Source for Sockstat {
             if !is_due(namespace) {
                 continue;
             }
-            let file = namespace.file("sockstat");
-            let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
+            let (window, text) = Window::around(clock, || namespace.read("sockstat", &mut self.buffer));
             namespace.sockstat_ns = Some(window.before_ns);
             let Some(text) = problems.check(text) else { continue };
-            let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
+            let parsed =
+                parse(text).map_err(|problem| SourceError::malformed(namespace.file("sockstat"), problem));
             let Some(tcp) = problems.check(parsed) else { continue };
             let limit = namespace.sysctls.max_time_wait.map(|limit| (limit, "net.ipv4.tcp_max_tw_buckets"));
             out.usage(Resource::TimeWait, &Subject::namespace(namespace.id), tcp.time_wait, limit, window);
@@ -53,10 +53,10 @@ impl Source for Sockstat {
                 let limit = host.tcp_memory.map(|limit| (limit, "net.ipv4.tcp_mem"));
                 out.usage(Resource::TcpMemory, &Subject::HOST, tcp.memory, limit, window);
             }
-            let v6 = namespace.file("sockstat6");
-            let v6_in_use = match text::read(&v6, &mut self.buffer) {
+            let v6_in_use = match namespace.read("sockstat6", &mut self.buffer) {
                 Ok(text) => {
-                    problems.check(parse_v6(text).map_err(|problem| SourceError::malformed(v6, problem)))
+                    let malformed = |problem| SourceError::malformed(namespace.file("sockstat6"), problem);
+                    problems.check(parse_v6(text).map_err(malformed))
                 }
                 // A kernel without IPv6 has no such file.
                 Err(error) => {

@@ -1,6 +1,9 @@
 //! Reading the kernel's text files, and the few forms that several of them share. Pure but for [`read`].
 
-use std::{fs::File, io::Read};
+use std::{
+    fs::File,
+    io::{Read, Seek},
+};
 
 use super::error::SourceError;
 
@@ -15,16 +18,39 @@ pub(super) fn read<'b>(path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b str, S
 
 /// Reads a whole file into `buffer`, which is reused.
 pub(super) fn read_bytes<'b>(path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError> {
-    let unreadable = |error| SourceError::Unreadable { file: path.to_owned(), error };
-    let file = File::open(path).map_err(unreadable)?;
-    buffer.clear();
-    // With room ahead the standard library reads in one go, and such a file is one consistent answer.
-    buffer.reserve(16 * 1024);
-    file.take(LONGEST as u64).read_to_end(buffer).map_err(unreadable)?;
-    if buffer.len() == LONGEST {
-        return Err(SourceError::malformed(path, format!("is longer than {LONGEST} bytes")));
+    Kept::default().read_bytes(path, buffer)
+}
+
+/// A file that is read again and again, and opened once: to open it costs as much as to read it.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// As it was left; `None` before the first read and after one that failed.
+    file: Option<File>,
+}
+
+impl Kept {
+    /// Reads the whole file at `path`, the same at each call, into `buffer`, and returns it as text.
+    pub(super) fn read<'b>(&mut self, path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b str, SourceError> {
+        let bytes = self.read_bytes(path, buffer)?;
+        std::str::from_utf8(bytes).map_err(|_| SourceError::malformed(path, "is not text"))
     }
-    Ok(buffer)
+
+    fn read_bytes<'b>(&mut self, path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError> {
+        let unreadable = |error| SourceError::Unreadable { file: path.to_owned(), error };
+        let mut file = match self.file.take() {
+            Some(mut file) => file.rewind().map(|()| file).map_err(unreadable)?,
+            None => File::open(path).map_err(unreadable)?,
+        };
+        buffer.clear();
+        // With room ahead the standard library reads in one go, and such a file is one consistent answer.
+        buffer.reserve(16 * 1024);
+        (&mut file).take(LONGEST as u64).read_to_end(buffer).map_err(unreadable)?;
+        self.file = Some(file);
+        if buffer.len() == LONGEST {
+            return Err(SourceError::malformed(path, format!("is longer than {LONGEST} bytes")));
+        }
+        Ok(buffer)
+    }
 }
 
 /// A number, and nothing else.
@@ -160,6 +186,17 @@ mod tests {
         {
             let error = keyed(text, ["max"]).expect_err(text);
             assert!(error.contains(problem), "{text:?} gave {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_kept_open_is_read_as_it_is_now() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("a path");
+        let (mut kept, mut buffer) = (Kept::default(), Vec::new());
+        for content in ["one\n", "and another\n", "two\n"] {
+            std::fs::write(path, content).expect("write");
+            assert_eq!(kept.read(path, &mut buffer).expect("read"), content);
         }
     }
 

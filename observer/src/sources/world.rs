@@ -5,7 +5,13 @@ use std::{
     net::SocketAddr,
 };
 
-use super::{cgroups::CgroupMounts, changes::Window, sock_diag::DiagSocket};
+use super::{
+    cgroups::CgroupMounts,
+    changes::Window,
+    error::SourceError,
+    sock_diag::DiagSocket,
+    text::{self, Kept},
+};
 
 /// Everything that one source learns and another one needs.
 #[derive(Debug, Default)]
@@ -117,6 +123,8 @@ pub(super) struct Namespace {
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
     /// Its sysctls.
     pub(super) sysctls: Sysctls,
+    /// Its files that are read at every tick.
+    kept: BTreeMap<&'static str, Kept>,
 }
 
 impl Namespace {
@@ -140,6 +148,22 @@ impl Namespace {
             has_v6: true,
             listeners: BTreeMap::new(),
             sysctls: Sysctls::default(),
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a file below `net/` of this namespace that is read at every tick. In observer's own namespace it stays
+    /// open; there may be too many others for that.
+    pub(super) fn read<'b>(
+        &mut self,
+        name: &'static str,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b str, SourceError> {
+        let file = self.file(name);
+        if self.own {
+            self.kept.entry(name).or_default().read(&file, buffer)
+        } else {
+            text::read(&file, buffer)
         }
     }
 

@@ -28,12 +28,9 @@ pub(super) fn closest(engine: &Engine, scope: &Scope) -> Vec<Headroom> {
     all
 }
 
-/// As many of a resource are told at any time.
-const OF_EACH: usize = 5;
-
-/// The subjects in scope that are closest to their limit of a resource now, the closest first; `peak_used` is
-/// their use now.
-pub(in crate::core) fn now(engine: &Engine, scope: &Scope, resource: Resource) -> Vec<Headroom> {
+/// The subjects in scope that are closest to their limit of a resource now, `most` of them, the closest first;
+/// `peak_used` is their use now.
+pub(in crate::core) fn now(engine: &Engine, scope: &Scope, resource: Resource, most: usize) -> Vec<Headroom> {
     let of_it = engine.ledger.usages.range((resource, Subject::HOST)..);
     let of_it = of_it.take_while(|((of, _), _)| *of == resource);
     let in_scope = of_it.filter(|((_, subject), _)| scope.role(subject, false, None) != Role::Bystander);
@@ -44,7 +41,7 @@ pub(in crate::core) fn now(engine: &Engine, scope: &Scope, resource: Resource) -
         })
         .collect();
     limited.sort_by(|a, b| b.0.total_cmp(&a.0));
-    limited.truncate(OF_EACH);
+    limited.truncate(most);
     let told = limited.into_iter().map(|(ratio, used, limit, subject, usage)| Headroom {
         resource: resource.name().to_owned(),
         subject: describe(engine, subject),

@@ -322,11 +322,14 @@ const LOAD_SHARE: u64 = 10;
 /// the one that connects there, whatever else connects on this host.
 fn is_beside_the_load(ledger: &Ledger, destination: &Subject) -> bool {
     let of = |signal| ledger.in_run(signal, destination).unwrap_or(0);
+    if of(Signal::ConnectionOpened) > 0 {
+        return false;
+    }
     let attempts = || ledger.of_signal(Signal::ConnectAttempt).filter(|(at, _)| at.destination.is_some());
     let by_command = attempts().any(|(at, series)| at == destination && series.generator);
     let counts = attempts().filter(|(_, series)| series.generator || !by_command);
     let all: u64 = counts.map(|(_, series)| series.in_run).sum();
-    of(Signal::ConnectionOpened) == 0 && of(Signal::ConnectAttempt) * LOAD_SHARE < all
+    of(Signal::ConnectAttempt) * LOAD_SHARE < all
 }
 
 /// `:8080`, or `:PORT` where it is not known.

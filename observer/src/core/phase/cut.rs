@@ -7,7 +7,7 @@
 
 use super::{
     course::Course,
-    fit::Fits,
+    fit::{Distance, Fits},
     outline::{Outline, Piece},
 };
 
@@ -41,6 +41,54 @@ fn means(pieces: &[Piece]) -> Vec<f64> {
     pieces.iter().flat_map(along).collect()
 }
 
+/// Rounding, in variances: what is nearer than this to being better is looked at.
+const ROUNDING: f64 = 1e-3;
+
+/// The search for the best cuts up to each instant of the grid.
+struct Search {
+    /// Of each instant so far: cost of the best outline that ends there, and where its last piece begins.
+    best: Vec<(f64, usize)>,
+    /// Of each instant so far: what a piece that begins there is at least distant from any line. It never falls as
+    /// the piece grows, so that most pieces need not be fitted to be known for too dear.
+    least: Vec<f64>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { best: vec![(0.0, 0)], least: Vec::new() }
+    }
+}
+
+impl Search {
+    /// Goes on to the last instant of the grid.
+    fn extend(&mut self, cutter: &Cutter, grid: &[usize]) {
+        let Self { best, least } = self;
+        let to = grid.len() - 1;
+        let cost = |from: usize| {
+            let distance = cutter.fits.distance(grid[from], grid[to]);
+            (best[from].0 + cutter.line_at(&distance, grid[from], grid[to]).1, distance.of_slope())
+        };
+        let newest = cutter.fits.distance(grid[to - 1], grid[to]).of_slope();
+        least.push(0.0);
+        // The last piece mostly begins where it did one instant before.
+        let likely = best[to - 1].1;
+        let mut found = (cost(likely).0, likely);
+        for from in 0..to {
+            least[from] += newest;
+            let at_least = best[from].0 + least[from] + 2.0 * cutter.price;
+            if at_least > found.0 + ROUNDING || !cutter.is_long_enough(grid[from], grid[to]) {
+                continue;
+            }
+            let (cost, distance) = cost(from);
+            least[from] = least[from].max(distance);
+            if cost < found.0 || cost == found.0 && from < found.1 {
+                found = (cost, from);
+            }
+        }
+        best.push(found);
+    }
+}
+
 struct Cutter {
     fits: Fits,
     shortest: usize,
@@ -57,7 +105,11 @@ impl Cutter {
 
     /// Whether a stretch is sloped or level at its best, and its distance and price.
     fn best_line(&self, start: usize, end: usize) -> (bool, f64) {
-        let distance = self.fits.distance(start, end);
+        self.line_at(&self.fits.distance(start, end), start, end)
+    }
+
+    /// The same where the distance is known.
+    fn line_at(&self, distance: &Distance, start: usize, end: usize) -> (bool, f64) {
         // Where it is cut and its level, or both of its ends.
         let level = distance.of_level() + 2.0 * self.price;
         let sloped = distance.of_slope() + 3.0 * self.price;
@@ -69,17 +121,11 @@ impl Cutter {
         let length = self.fits.len();
         let pitch = length.div_ceil(GRID);
         let grid: Vec<usize> = (0..length).step_by(pitch).chain([length]).collect();
-        let mut best = vec![(0.0, 0)];
+        let mut search = Search::default();
         for to in 1..grid.len() {
-            let mut found = (f64::INFINITY, 0);
-            for from in (0..to).filter(|from| self.is_long_enough(grid[*from], grid[to])) {
-                let cost: f64 = best[from].0 + self.best_line(grid[from], grid[to]).1;
-                if cost < found.0 {
-                    found = (cost, from);
-                }
-            }
-            best.push(found);
+            search.extend(self, &grid[..=to]);
         }
+        let best = search.best;
         let mut cuts = vec![length];
         let mut at = grid.len() - 1;
         while at > 0 {
@@ -193,5 +239,43 @@ impl Cutter {
         }
         outline.cuts[cut] = at;
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The best cuts up to each instant, every piece fitted.
+    fn exhaustive(cutter: &Cutter, grid: &[usize]) -> Vec<(f64, usize)> {
+        let mut best = vec![(0.0, 0)];
+        for to in 1..grid.len() {
+            let possible = (0..to).filter(|from| cutter.is_long_enough(grid[*from], grid[to]));
+            let costs = possible.map(|from| (best[from].0 + cutter.best_line(grid[from], grid[to]).1, from));
+            best.push(costs.reduce(|a, b| if b.0 < a.0 { b } else { a }).unwrap_or((f64::INFINITY, 0)));
+        }
+        best
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_fitted_would_not_have_been_better(
+            levels in prop::collection::vec((0..500_u32, 1..80_usize, 0..30_u32), 1..6),
+            shortest in 1..20_usize,
+        ) {
+            let noisy = |(level, length, noise): (u32, usize, u32)| {
+                (0..length).map(move |step| f64::from(level + noise * (step as u32 * 7_919 % 13)))
+            };
+            let values: Vec<f64> = levels.into_iter().flat_map(noisy).collect();
+            let variances: Vec<f64> = values.iter().map(|value| value.max(1.0)).collect();
+            let price = (values.len() as f64).ln().max(1.0);
+            let cutter = Cutter { fits: Fits::new(&values, &variances), shortest, price };
+            let grid: Vec<usize> = (0..=values.len()).collect();
+            let mut search = Search::default();
+            (1..grid.len()).for_each(|to| search.extend(&cutter, &grid[..=to]));
+            prop_assert_eq!(search.best, exhaustive(&cutter, &grid));
+        }
     }
 }

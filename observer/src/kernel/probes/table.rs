@@ -5,7 +5,7 @@ use observer_common::Signal as S;
 use super::{
     Hook::{FEntry, FExit, KProbe, KRetProbe, TracePoint},
     Need, Probe,
-    Wanted::{Beside, Instead, PreciseInstead, With},
+    Wanted::{Beside, Instead, PreciseInstead, With, WithCommand},
 };
 
 /// Every family.
@@ -70,8 +70,8 @@ const DESCRIPTOR: &[Probe] = &[
 ];
 
 const TREE: &[Probe] = &[
-    Probe::new("process_fork", TracePoint("sched_process_fork"), &[]),
-    Probe::new("process_exit", TracePoint("sched_process_exit"), &[]),
+    Probe::new("process_fork", TracePoint("sched_process_fork"), &[]).wanted(WithCommand),
+    Probe::new("process_exit", TracePoint("sched_process_exit"), &[]).wanted(WithCommand),
 ];
 
 const RETRANSMIT: &[Probe] = &[

@@ -36,7 +36,7 @@ const MOST_SEGMENTS: usize = 2;
 
 /// What a ring is told.
 pub(super) enum Message {
-    Frame(Box<Frame>),
+    Frames(Vec<Frame>),
     Save { path: PathBuf, verdict: Option<Box<Verdict>>, answer: SyncSender<Result<Saved, RecordingError>> },
 }
 
@@ -145,7 +145,7 @@ impl Keeper {
     pub(super) fn work(mut self, messages: &Receiver<Message>) {
         for message in messages {
             match message {
-                Message::Frame(frame) => self.frame(&frame),
+                Message::Frames(frames) => self.frames(&frames),
                 Message::Save { path, verdict, answer } => self.save(path, verdict, answer),
             }
         }
@@ -153,6 +153,30 @@ impl Keeper {
             // One that has panicked has not answered, which says so.
             let _ = saver.join();
         }
+    }
+
+    /// Writes frames together where there is nothing else to do about any of them, else one by one.
+    fn frames(&mut self, frames: &[Frame]) {
+        if !self.write_together(frames) {
+            frames.iter().for_each(|frame| self.frame(frame));
+        }
+        self.tell();
+    }
+
+    /// Returns whether they were written; else none of them was.
+    fn write_together(&mut self, frames: &[Frame]) -> bool {
+        let needs_another = frames.last().is_none_or(|last| self.is_over(last.mono_ns));
+        let (Some(writer), Some(segment)) = (&mut self.writer, self.segments.back_mut()) else {
+            return false;
+        };
+        if needs_another || writer.frames_together(frames).is_err() {
+            return false;
+        }
+        for frame in frames {
+            segment.enter(frame);
+            self.known.enter(frame);
+        }
+        true
     }
 
     fn frame(&mut self, frame: &Frame) {
@@ -188,7 +212,6 @@ impl Keeper {
                 }
             }
         }
-        self.tell();
     }
 
     /// Follows a frame that cannot be kept: the opening of the next segment tells what came of it.

@@ -22,8 +22,9 @@ use crate::core::{
     verdict::Verdict,
 };
 
+/// Each frame is handed over at once.
 pub(super) fn options(folder: &Path, keep: Duration) -> RingOptions {
-    RingOptions { folder: folder.to_owned(), ..RingOptions::keeping(keep) }
+    RingOptions { folder: folder.to_owned(), together: 1, ..RingOptions::keeping(keep) }
 }
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -151,6 +152,22 @@ fn a_recording_that_begins_before_the_episode_gives_the_verdict_on_it() {
 }
 
 #[test]
+fn frames_that_are_written_together_are_saved_as_they_were() {
+    let folder = tempdir().unwrap();
+    let options = RingOptions { together: 7, ..options(folder.path(), LONG) };
+    let mut ring = Ring::create(&header(), options).unwrap();
+    let mut given = frames(100);
+    // One that cannot be recorded costs none of those beside it.
+    given[30].real_ns = u64::MAX;
+    let to = folder.path().join("saved");
+    given.iter().cloned().for_each(|frame| ring.frame(frame));
+    let saved = ring.save(&to, None).wait().unwrap();
+    given.remove(30);
+    assert_eq!((saved.frames, saved.frames_lost), (99, 1));
+    assert_eq!(read(&to).unwrap(), given);
+}
+
+#[test]
 fn it_goes_on_while_it_is_saved() {
     let (folder, mut ring) = ring_of(&frames(300), Duration::from_secs(20));
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
@@ -204,7 +221,7 @@ fn a_bound_that_leaves_no_room_is_still_a_ring() {
 
 #[test]
 fn a_place_where_nothing_can_be_saved_is_named_and_left_as_it_was() {
-    let (folder, ring) = ring_of(&frames(20), LONG);
+    let (folder, mut ring) = ring_of(&frames(20), LONG);
     let to = folder.path().join("saved");
     ring.save(&to, None).wait().unwrap();
     let before = fs::read(&to).unwrap();
@@ -222,7 +239,7 @@ fn a_place_where_nothing_can_be_saved_is_named_and_left_as_it_was() {
 
 #[test]
 fn before_the_first_frame_there_is_nothing_to_save() {
-    let (folder, ring) = ring_of(&[], LONG);
+    let (folder, mut ring) = ring_of(&[], LONG);
     let to = folder.path().join("saved");
     assert!(matches!(ring.save(&to, None).wait(), Err(RecordingError::NothingKept { .. })));
     assert!(!to.exists());
@@ -232,7 +249,7 @@ fn before_the_first_frame_there_is_nothing_to_save() {
 fn a_frame_that_cannot_be_recorded_costs_only_itself() {
     let mut odd = frame(1);
     odd.real_ns = u64::MAX;
-    let (folder, ring) = ring_of(&[frame(0), odd, frame(2)], LONG);
+    let (folder, mut ring) = ring_of(&[frame(0), odd, frame(2)], LONG);
     wait_until(|| ring.status().held_ns.is_some_and(|(_, to_ns)| to_ns >= frame(2).mono_ns));
     let to = folder.path().join("saved");
     let saved = ring.save(&to, None).wait().unwrap();
@@ -271,7 +288,7 @@ fn a_disk_that_is_too_slow_loses_frames_and_never_holds_up_a_tick() {
 }
 
 /// Frames that are still waiting are dropped in a moment; until then a ring asks for patience.
-fn save_when_asked_again(ring: &Ring, to: &Path) -> crate::recording::Saved {
+fn save_when_asked_again(ring: &mut Ring, to: &Path) -> crate::recording::Saved {
     loop {
         match ring.save(to, None).wait() {
             Err(error) if error.to_string().contains("try again") => std::thread::yield_now(),
@@ -293,7 +310,7 @@ fn a_disk_that_is_full_stops_the_ring_and_nothing_else() {
         let trouble = ring.trouble().unwrap();
         assert!(trouble.contains("the disk is full"), "{trouble}");
         let to = elsewhere.path().join("saved");
-        let saved = save_when_asked_again(&ring, &to);
+        let saved = save_when_asked_again(&mut ring, &to);
         assert!(saved.frames > 0 && saved.frames < 5_000);
         assert_eq!(read(&to).unwrap().len() as u64, saved.frames);
         assert_eq!(ring.trouble(), Some(trouble), "the same words while it lasts");
@@ -369,11 +386,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn whatever_frames_come_what_is_saved_ends_with_them(frames in strategy::frames(), keep_ns in 0..20_u64) {
+    fn whatever_frames_come_what_is_saved_ends_with_them(frames in strategy::frames(), keep_ns in 0..20_u64, together in 1..5_usize) {
         prop_assume!(!frames.is_empty());
         let folder = tempdir().unwrap();
         let keep = Duration::from_nanos(keep_ns);
-        let mut ring = Ring::create(&header(), options(folder.path(), keep)).unwrap();
+        let options = RingOptions { together, ..options(folder.path(), keep) };
+        let mut ring = Ring::create(&header(), options).unwrap();
         frames.iter().cloned().for_each(|frame| ring.frame(frame));
         let to = folder.path().join("saved");
         ring.save(&to, None).wait().unwrap();
