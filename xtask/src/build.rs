@@ -1,8 +1,10 @@
 //! Builds the optimised binaries.
 
-use std::process::ExitCode;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
+use serde::Deserialize;
 
 use crate::process;
 use crate::progress::stage;
@@ -38,16 +40,47 @@ pub fn release(tree: &Tree, packages: &[&str]) -> Result<()> {
     compile(tree, packages, &[])
 }
 
-/// Builds what the lab runs, on this host and in virtual machines.
+/// Built together, so that they share what they depend on.
+const STATIC: &[&str] = &["observer", "observer-lab", "observer-guard"];
+
+/// Builds what the lab runs, on this host and in virtual machines, and what the guard counts.
 pub fn static_binaries(tree: &Tree) -> Result<()> {
-    compile(tree, &["observer", "observer-lab"], &["--target", MUSL])
+    compile(tree, STATIC, &["--target", MUSL])
+}
+
+/// The kernel side that the static binaries were built with, which is built again if it has changed.
+pub fn kernel_side(tree: &Tree) -> Result<PathBuf> {
+    let mut command = command(tree, STATIC, &["--target", MUSL, "--quiet", "--message-format", "json"])?;
+    let messages = process::read(&mut command)?;
+    let mut scripts = messages.lines().filter_map(|line| serde_json::from_str::<BuildScript>(line).ok());
+    let script = scripts.find(BuildScript::is_observers);
+    Ok(script.context("cargo does not say where it built the kernel side")?.out_dir.join("observer-ebpf"))
+}
+
+/// What cargo says of a build script.
+#[derive(Deserialize)]
+struct BuildScript {
+    package_id: String,
+    out_dir: PathBuf,
+}
+
+impl BuildScript {
+    fn is_observers(&self) -> bool {
+        // `path+file:///somewhere/observer#0.1.0`
+        self.package_id.rsplit('/').next().is_some_and(|name| name.starts_with("observer#"))
+    }
 }
 
 fn compile(tree: &Tree, packages: &[&str], options: &[&str]) -> Result<()> {
+    process::run(&mut command(tree, packages, options)?)
+        .context("the build failed; the compiler's words are above")
+}
+
+fn command(tree: &Tree, packages: &[&str], options: &[&str]) -> Result<Command> {
     let mut command = toolchain::cargo(tree)?;
     command.args(["build", "--release"]).args(options);
     for package in packages {
         command.args(["--package", package]);
     }
-    process::run(&mut command).context("the build failed; the compiler's words are above")
+    Ok(command)
 }

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod document;
 mod elf;
+mod guard;
 mod initramfs;
 mod kernels;
 mod lab;
@@ -65,6 +66,9 @@ enum Command {
     Accuracy(accuracy::Args),
     /// Measure what observing costs, on and off in turns, and write it into docs/performance.md.
     Bench(bench::Args),
+    /// Count the instructions of the engine and of the kernel side, and the memory of its maps, and hold them against
+    /// tests/guard.toml; with OBSERVER_BLESS=1 write it anew.
+    Guard,
     /// Make the pictures that README shows anew: docs/pictures.
     Pictures,
     /// Check formatting, clippy, the purity of observer/src/core, machine paths, skips, pictures and licences.
@@ -94,6 +98,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(&tree, &args),
         Command::Accuracy(args) => accuracy::run(&tree, &args),
         Command::Bench(args) => bench::run(&tree, &args),
+        Command::Guard => guard::run(&tree),
         Command::Pictures => pictures::run(&tree),
         Command::Lint => lint::run(&tree),
         Command::Kernels(args) => kernels::run(&tree, &args),

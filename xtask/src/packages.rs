@@ -31,6 +31,9 @@ pub const VIRTUAL_MACHINE: &[Need] = &[
 pub const HTTP_CLIENTS: &[Need] =
     &[Need { program: "curl", package: "curl" }, Need { program: "openssl", package: "openssl" }];
 
+/// What counts the instructions that a program takes.
+pub const INSTRUCTION_COUNTS: &[Need] = &[Need { program: "valgrind", package: "valgrind" }];
+
 /// What opens the HTML report.
 pub const BROWSER: &[Need] = &[
     Need { program: "chromium", package: "chromium" },

@@ -1,5 +1,5 @@
 //! Installs what is missing, in parts that can fail on their own: building, HTTP clients, static binaries, Prometheus,
-//! machines, browser.
+//! instruction counts, machines, browser.
 
 use std::process::ExitCode;
 
@@ -21,6 +21,7 @@ pub fn run(tree: &Tree) -> Result<ExitCode> {
         ("set-up: HTTP clients", http_clients as fn(&Tree) -> Result<()>),
         ("set-up: static binaries", static_binaries),
         ("set-up: Prometheus", prometheus::ensure),
+        ("set-up: instruction counts", instruction_counts),
         ("set-up: virtual machines", virtual_machines),
         ("set-up: browser", browser::ensure),
     ] {
@@ -47,6 +48,11 @@ pub fn http_clients(_: &Tree) -> Result<()> {
 pub fn static_binaries(tree: &Tree) -> Result<()> {
     Toolchain::inspect(tree)?.ensure_musl()?;
     packages::ensure(packages::STATIC_BUILD).context("static binaries cannot be built here")
+}
+
+/// What `cargo xtask guard` needs.
+pub fn instruction_counts(_: &Tree) -> Result<()> {
+    packages::ensure(packages::INSTRUCTION_COUNTS).context("instructions cannot be counted here")
 }
 
 /// What the tests in virtual machines need.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::browser;
+use crate::guard;
 use crate::kernels;
 use crate::lint;
 use crate::matrix::Plan;
@@ -34,7 +35,7 @@ pub struct Args {
     /// Run nothing but the reports in a browser
     #[arg(long, conflicts_with_all = ["only_vm", "kernels", "all_kernels"])]
     only_browser: bool,
-    /// Run no lints, only the tests and the scenarios of the lab whose name contains this
+    /// Run no lints and no guard, only the tests and the scenarios of the lab whose name contains this
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
 }
@@ -51,6 +52,9 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
         }
         if tests {
             tally.stage("unit", "all", || unit::run(tree, filter, &tally));
+        }
+        if tests && filter.is_none() {
+            tally.stage("guard", "all", || guard::check(tree, &tally));
         }
         if browser {
             tally.stage("browser", "all", || browser::run(tree, filter, &tally));
