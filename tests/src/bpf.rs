@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::resource::{RLIM_INFINITY, Resource, setrlimit},
+};
 
 /// Where programs and maps are pinned, if they are.
 const PINS: &str = "/sys/fs/bpf";
@@ -123,6 +126,9 @@ impl Empty {
         const PROG_LOAD: libc::c_int = 5;
         const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
         const RAW_TRACEPOINT: u32 = 17;
+        // Before 5.11 programs count as locked memory of their user, of whom observer is another process. Where it may
+        // not be raised, the kernel says of the program itself whether that was needed.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         /// `r0 = 0; exit`.
         static INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
         let mut attributes = Loading {

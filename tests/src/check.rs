@@ -236,6 +236,11 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, truth: Option<T>, said: Opti
 impl Count {
     fn check(&self, hit: &Hit, verdict: &Verdict) -> Result<()> {
         let hook = self.signals.iter().map(|signal| hook_count(signal, hit, verdict)).sum::<Option<u64>>();
+        self.check_total(hook, verdict)
+    }
+
+    /// Checks what observer counted of these signals, hit or not, against all others who know it.
+    pub fn check_total(&self, hook: Option<u64>, verdict: &Verdict) -> Result<()> {
         // A sum is had no better than the worst of its parts.
         let tier = self.signals.iter().map(|signal| verdict.tier(signal)).max().unwrap_or(Tier::Absent);
         let explained =
@@ -291,12 +296,13 @@ fn agree(hook: Option<u64>, excess: i64, missed: u64, kernel: Option<u64>, app: 
 }
 
 /// What observer itself says that it has missed of these signals: the kernel skips a program that is running
-/// on a CPU already, and says how often; and it may count what no probe sees.
-fn missed(signals: &[&str], verdict: &Verdict) -> u64 {
+/// on a CPU already, and says how often; a map may have no room; and it may count what no probe sees.
+pub fn missed(signals: &[&str], verdict: &Verdict) -> u64 {
     let hooks: BTreeSet<&str> = signals.iter().flat_map(|signal| functions(verdict.source(signal))).collect();
     let retransmits = signals.iter().any(|signal| signal.starts_with("retransmit_"));
     let is_theirs = |loss: &str| match loss.split_once(':') {
         Some(("recursion", hook)) => functions(hook).any(|function| hooks.contains(function)),
+        Some(("map_full", signal)) => signals.contains(&signal),
         Some(("unseen", of)) => of == "retransmits" && retransmits,
         _ => false,
     };

@@ -48,6 +48,9 @@ pub enum Task {
         /// Length of a turn.
         #[arg(long, value_name = "S", default_value_t = 4)]
         seconds: u64,
+        /// Length of the soak.
+        #[arg(long, value_name = "MIN", default_value_t = 60)]
+        soak_minutes: u64,
     },
     /// Show observer at work: a service with a small accept queue, and a load that is too much for it.
     Demo {

@@ -75,6 +75,10 @@ counters! {
     AbortOnTimeout = NetStat "TCPAbortOnTimeout";
     /// Connections reset after they had lingered in vain.
     AbortOnLinger = NetStat "TCPAbortOnLinger";
+    /// Connections begun.
+    ActiveOpens = Snmp "ActiveOpens";
+    /// Connections accepted, by the kernel.
+    PassiveOpens = Snmp "PassiveOpens";
     /// Segments sent, retransmitted ones left out.
     OutSegs = Snmp "OutSegs";
     /// Segments sent again.
@@ -100,7 +104,7 @@ impl Counter {
 
     /// Whether it moves with any load; all others tell of trouble.
     pub fn is_load(self) -> bool {
-        self == Self::OutSegs
+        matches!(self, Self::ActiveOpens | Self::PassiveOpens | Self::OutSegs)
     }
 }
 

@@ -5,7 +5,7 @@
 //! - [`stage`] starts them and puts observer in front of the load;
 //! - [`label`] and [`counters`] know when and how often a fault really occurred, [`watch`] does of any number;
 //! - [`cgroup`] makes the cgroups that limit them;
-//! - [`verdict`], [`check`] and [`explain`] hold observer's verdict against that.
+//! - [`verdict`], [`check`] and [`explain`] hold observer's verdict against that, [`totals`] its recording.
 //!
 //! [`bench`] measures what observing costs.
 
@@ -33,6 +33,7 @@ pub mod runner;
 pub mod scenarios;
 pub mod stage;
 pub mod tmux;
+pub mod totals;
 pub mod verdict;
 pub mod veth;
 pub mod watch;

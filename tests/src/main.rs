@@ -43,9 +43,13 @@ fn perform(cli: &Cli) -> Result<ExitCode> {
             cleanup::on_signals()?;
             runner::run(scenarios, None, None)
         }
-        Task::Bench { names, observer, rounds, seconds } => {
+        Task::Bench { names, observer, rounds, seconds, soak_minutes } => {
             cleanup::on_signals()?;
-            let plan = bench::Plan { rounds: (*rounds).max(1), turn: Duration::from_secs((*seconds).max(1)) };
+            let plan = bench::Plan {
+                rounds: (*rounds).max(1),
+                turn: Duration::from_secs((*seconds).max(1)),
+                soak: Duration::from_secs((*soak_minutes).max(1) * 60),
+            };
             bench::run(names, observer, &plan)
         }
         Task::Demo { observer } => {

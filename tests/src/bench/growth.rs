@@ -1,101 +1,105 @@
-//! How the cost of a tick grows with what there is to be seen: sockets, listeners, namespaces.
+//! How the cost of a tick grows with what there is to be seen: sockets, listeners, namespaces, cgroups.
 
 use std::{iter, thread};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{Bench, Budget, Plan, Row, paired::Spread, served::Served};
+use super::{Bench, Budget, Plan, crowds, paired::Spread, row::With, served::Served};
 use crate::{
+    cgroup::{Cgroup, Controller},
     children::Running,
-    report::Report,
-    roles::{Role, crowd::Crowd},
     stage::Stage,
 };
 
 pub const BENCH: Bench = Bench {
     name: "growth",
-    about: "CPU time per tick with more and more sockets, listeners and namespaces",
+    about: "CPU time per tick with more and more sockets, listeners, namespaces and cgroups",
     play,
 };
 
-/// Descriptors are limited per process, so a large crowd is several.
-const SOCKETS_OF_ONE: u32 = 16_000;
+/// The most sockets, and what a tick may take with them against one with none.
+const MOST_SOCKETS: u32 = 100_000;
+const WITH_MOST_SOCKETS: Budget = Budget::AtMost(1.2);
+/// So much that it never runs out; a cgroup with a limit is one that is worth watching.
+const QUOTA_US: u64 = 100_000;
 
 /// What there is more and more of.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Many {
     Sockets,
     Listeners,
     Namespaces,
+    Cgroups,
+}
+
+/// What is there as long as this lives.
+enum There {
+    Processes(#[allow(dead_code, reason = "they end with this")] Vec<Running>),
+    Cgroups(#[allow(dead_code, reason = "they end with this")] Vec<Cgroup>),
 }
 
 impl Many {
-    const ALL: [(Self, &'static str, &'static [u32]); 3] = [
-        (Self::Sockets, "sockets", &[1_000, 10_000, 100_000]),
+    const ALL: [(Self, &'static str, &'static [u32]); 4] = [
+        (Self::Sockets, "sockets", &[1_000, 10_000, MOST_SOCKETS]),
         (Self::Listeners, "listeners", &[1, 10, 100, 1_000]),
-        (Self::Namespaces, "network namespaces", &[1, 10, 100]),
+        (Self::Namespaces, "namespaces", &[1, 10, 100]),
+        (Self::Cgroups, "cgroups", &[1, 10, 100, 1_000]),
     ];
 
-    /// Starts as many.
-    fn start(self, stage: &Stage, count: u32) -> Result<Vec<Running>> {
-        let crowds: Vec<Crowd> = match self {
-            Self::Sockets => {
-                let full = count / SOCKETS_OF_ONE;
-                let rest = count % SOCKETS_OF_ONE;
-                let sizes = iter::repeat_n(SOCKETS_OF_ONE, full as usize).chain((rest > 0).then_some(rest));
-                sizes.map(|sockets| Crowd { listeners: 1, connections: sockets / 2 }).collect()
-            }
-            Self::Listeners => vec![Crowd { listeners: count, connections: 0 }],
-            Self::Namespaces => vec![Crowd { listeners: 1, connections: 0 }; count as usize],
+    /// Makes as many; none of them is all the rest of it.
+    fn make(self, stage: &Stage, count: u32) -> Result<There> {
+        let processes = match self {
+            Self::Sockets => crowds::sockets(stage, count, None)?,
+            Self::Listeners => crowds::listeners(stage, count)?,
+            Self::Namespaces => crowds::namespaces(stage, count)?,
+            Self::Cgroups => return cgroups(count).map(There::Cgroups),
         };
-        crowds.into_iter().map(|crowd| holding(stage, crowd)).collect()
+        Ok(There::Processes(processes))
     }
 }
 
-fn holding(stage: &Stage, crowd: Crowd) -> Result<Running> {
-    let running = stage.prepare("crowd", &Role::Crowd(crowd))?;
-    while running.report().context("the crowd does not gather")? != Report::Holding {}
-    Ok(running)
+fn cgroups(count: u32) -> Result<Vec<Cgroup>> {
+    let limited = |number| {
+        let cgroup = Cgroup::make(Controller::Cpu, &format!("many-{number}"))?;
+        cgroup.limit_cpu(QUOTA_US)?;
+        Ok(cgroup)
+    };
+    (0..count).map(limited).collect()
 }
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
-    let observer = Served::start(stage)?;
     for (many, name, sizes) in Many::ALL {
-        let mut smallest = None;
+        // Nothing of what was there before.
+        let observer = Served::start(stage)?;
+        let per_tick_us = |size: u32| {
+            let _there = many.make(stage, size)?;
+            per_tick_us(&observer, plan)
+        };
+        let mut measured = Vec::new();
         for size in iter::once(0).chain(sizes.iter().copied()) {
-            let crowd = many.start(stage, size)?;
-            let per_tick = per_tick(&observer, plan)?;
-            drop(crowd);
-            let with = format!("{size} {name}");
-            tell("CPU time per tick", &with, "us", per_tick.median / 1e3, None)?;
-            let base = *smallest.get_or_insert(per_tick.median);
-            if size == 100_000 {
-                let ratio = per_tick.median / base;
-                tell(
-                    "CPU time per tick, over that with none",
-                    &with,
-                    "ratio",
-                    ratio,
-                    Some(Budget::AtMost(1.2)),
-                )?;
-            }
+            let per_tick = per_tick_us(size)?;
+            BENCH.tell("CPU time per tick", With::many(size, name), "us", per_tick, None)?;
+            measured.push(per_tick);
+        }
+        if let (Many::Sockets, [none, .., most]) = (many, measured.as_slice()) {
+            // None before and after: what else the machine does may have changed meanwhile.
+            let none = f64::midpoint(none.median, per_tick_us(0)?.median);
+            let what = "CPU time per tick, over that with none";
+            let ratio = most.median / none;
+            BENCH.tell(what, With::many(MOST_SOCKETS, name), "ratio", ratio, Some(WITH_MOST_SOCKETS))?;
         }
     }
     Ok(())
 }
 
-fn tell(what: &str, with: &str, unit: &str, value: f64, budget: Option<Budget>) -> Result<()> {
-    Row { bench: BENCH.name, what, with, unit, value, low: None, high: None, budget }.tell()
-}
-
-fn per_tick(observer: &Served, plan: &Plan) -> Result<Spread> {
+fn per_tick_us(observer: &Served, plan: &Plan) -> Result<Spread> {
     // What is new is looked at once more closely.
     thread::sleep(plan.turn);
     let mut ticks = Vec::new();
     for _ in 0..plan.rounds {
         let before = observer.cost()?;
         thread::sleep(plan.turn);
-        ticks.push(observer.used_since(before)?.per_tick_ns);
+        ticks.push(observer.used_since(before)?.per_tick_ns / 1e3);
     }
     Ok(Spread::of(ticks))
 }

@@ -9,70 +9,88 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Bench, Budget, Plan, Row, served::Served};
+use super::{Bench, Budget, Plan, full_queue::FullQueue, screen, served::Served};
 use crate::stage::{PATIENCE, Stage};
 
 pub const BENCH: Bench = Bench {
     name: "latency",
-    about: "from a refused connect to /metrics, from nothing to attached, and of a scrape",
+    about: "from a failure to /metrics and to the screen, from nothing to attached, and of a scrape",
     play,
 };
 
-/// Failures at places that never failed before.
-const FAILURES: usize = 60;
+/// How often each failure is provoked.
+const FAILURES: u64 = 60;
 const SCRAPES: usize = 300;
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let observer = Served::start(stage)?;
-    let failures = flagged_ms(&observer)?;
-    quantiles("a refused connect until /metrics says so", "ms", failures, Budget::AtMost(100.0))?;
-    let mut scrapes = Vec::new();
-    for _ in 0..SCRAPES {
-        let begun = Instant::now();
-        observer.metrics()?;
-        scrapes.push(begun.elapsed().as_secs_f64() * 1e3);
-        thread::sleep(Duration::from_millis(5));
+    // Unprivileged services are rarely below 1024. None of these places has failed before.
+    let mut ports = 700_u16..;
+    let refused = flagged_ms(&observer, &["connect_refused"], || {
+        let port = ports.next().context("there are no ports left")?;
+        ensure!(TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens on port {port}");
+        Ok(())
+    })?;
+    tell("a refused connect until /metrics says so", refused, 100.0)?;
+    let queue = FullQueue::make()?;
+    // The kernel's own counter, and what takes its place where functions can be hooked.
+    let overflows = ["listen_overflow", "accept_overflow_syn"];
+    let overflowed = flagged_ms(&observer, &overflows, || queue.overflow())?;
+    drop(queue);
+    let at_most_ms = if observer.has_fexit()? { 100.0 } else { 250.0 };
+    tell("an overflowing accept queue until /metrics says so", overflowed, at_most_ms)?;
+    if screen::is_there() {
+        tell("a refused connect until the screen says so", screen::flagged_ms(stage)?, 250.0)?;
+    } else {
+        println!("  skip the screen: tmux is not installed");
     }
-    quantiles("a scrape", "ms", scrapes, Budget::AtMost(2.0))?;
+    scrapes(&observer)?;
     let mut starts = Vec::new();
     for _ in 0..plan.rounds {
         starts.push(attached_ms(stage)?);
     }
-    quantiles("load, verify and attach everything", "ms", starts, Budget::AtMost(500.0))
+    tell("load, verify and attach everything", starts, 500.0)
 }
 
-/// The median, and what 99 in 100 keep to.
-fn quantiles(what: &str, unit: &str, mut values: Vec<f64>, budget: Budget) -> Result<()> {
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-    for (with, value, budget) in [("p50", at(0.5), None), ("p99", at(0.99), Some(budget))] {
-        Row { bench: BENCH.name, what, with, unit, value, low: None, high: None, budget }.tell()?;
-    }
-    Ok(())
+/// Milliseconds, and how many 99 in 100 may take at most.
+fn tell(what: &str, took_ms: Vec<f64>, at_most_ms: f64) -> Result<()> {
+    BENCH.tell_quantiles(what, "observer", "ms", took_ms, Some(Budget::AtMost(at_most_ms)))
 }
 
-/// Connects to ports at which nobody listens, and waits until it is counted.
-fn flagged_ms(observer: &Served) -> Result<Vec<f64>> {
-    let refused = "observer_signal_total{";
-    let count = || -> Result<f64> {
-        let metrics = observer.metrics()?;
-        let lines =
-            metrics.lines().filter(|line| line.starts_with(refused) && line.contains("connect_refused"));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
-    };
+/// How long it takes from each failure until one of the signals has a higher count. What failing leaves ends then.
+fn flagged_ms<T>(
+    observer: &Served,
+    signals: &[&str],
+    mut fail: impl FnMut() -> Result<T>,
+) -> Result<Vec<f64>> {
+    let count = || signals.iter().map(|signal| observer.signal(signal)).sum::<Result<f64>>();
     let mut taken = Vec::new();
-    // Unprivileged services are rarely below 1024.
-    for port in (700..).take(FAILURES) {
+    for failure in 0..FAILURES {
         let before = count()?;
-        thread::sleep(Duration::from_millis(200 + u64::from(port) % 97));
+        // Somewhere between two ticks.
+        thread::sleep(Duration::from_millis(200 + failure * 37 % 97));
         let begun = Instant::now();
-        ensure!(TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens on port {port}");
+        let _left = fail()?;
         while count()? <= before {
-            ensure!(begun.elapsed() < PATIENCE, "a refused connect is never counted");
+            ensure!(begun.elapsed() < PATIENCE, "{} is never counted", signals.join(" or "));
         }
         taken.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(taken)
+}
+
+/// How long a scrape takes, and how many series it has by then.
+fn scrapes(observer: &Served) -> Result<()> {
+    let (mut took_ms, mut series) = (Vec::new(), 0);
+    for _ in 0..SCRAPES {
+        let begun = Instant::now();
+        let metrics = observer.metrics()?;
+        took_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        series = metrics.lines().filter(|line| line.starts_with("observer_")).count();
+        thread::sleep(Duration::from_millis(5));
+    }
+    tell("a scrape", took_ms, 2.0)?;
+    BENCH.tell("series of a scrape, of 500 at most", "observer", "series", series as f64, None)
 }
 
 /// What `observer doctor` says of its own start.

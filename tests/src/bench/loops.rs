@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 use nix::unistd::getppid;
 
-use super::{Bench, Budget, Plan, Row, paired::take_turns, rivals::Rival};
+use super::{Bench, Budget, Plan, paired::take_turns, rivals::Rival};
 use crate::stage::Stage;
 
 pub const BENCH: Bench =
@@ -21,24 +21,14 @@ const CALLS: u64 = 1_000;
 const CHUNK: usize = 64 * 1024;
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
-    let ratios = take_turns(stage, plan, &[Rival::Observer], || {
+    let ratios = take_turns(stage, plan, &[Rival::Observer], None, || {
         Ok(vec![calls_per_s(plan.turn / 2), bulk_bytes_per_s(plan.turn / 2)?])
     })?;
     for ratios in ratios {
         // More calls, and not less time, are counted: the budget is its inverse.
         let quantities = [("getppid calls/s", Some(Budget::AtLeast(1.0 / 1.01))), ("bulk bytes/s", None)];
         for ((what, budget), spread) in quantities.into_iter().zip(ratios.quantities) {
-            let row = Row {
-                bench: BENCH.name,
-                what,
-                with: ratios.rival.name(),
-                unit: "on/off",
-                value: spread.median,
-                low: Some(spread.low),
-                high: Some(spread.high),
-                budget,
-            };
-            row.tell()?;
+            BENCH.tell(what, ratios.rival.name(), "on/off", spread, budget)?;
         }
     }
     Ok(())

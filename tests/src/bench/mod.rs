@@ -2,9 +2,13 @@
 //!
 //! - [`paired`] takes turns and makes medians of it, [`rivals`] are what takes turns: observer, and what one would use
 //!   instead;
-//! - [`requests`], [`loops`] and [`programs`] hold the observed side against the budgets, [`user_space`], [`growth`] and
-//!   [`latency`] observer itself.
+//! - [`requests`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets, [`user_space`],
+//!   [`ticks`], [`growth`], [`latency`] and [`soak`] observer itself, [`crowded`] both where there are many sockets;
+//! - [`web`] and [`traffic`] are what is observed, [`served`] and [`screen`] how observer is looked at.
 
+mod crowded;
+mod crowds;
+mod full_queue;
 mod growth;
 mod latency;
 mod loops;
@@ -12,7 +16,13 @@ mod paired;
 mod programs;
 mod requests;
 mod rivals;
+mod row;
+mod screen;
 mod served;
+mod soak;
+mod storm;
+mod ticks;
+mod traffic;
 mod user_space;
 mod web;
 
@@ -20,8 +30,8 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
-use serde::Serialize;
 
+use self::row::Budget;
 use crate::{runner::workshop, stage::Stage};
 
 /// How thoroughly to measure.
@@ -31,6 +41,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Length of one turn.
     pub turn: Duration,
+    /// How long memory has to stay as it is.
+    pub soak: Duration,
 }
 
 /// Something that is measured.
@@ -43,59 +55,18 @@ pub struct Bench {
 }
 
 /// All of them.
-pub const ALL: &[Bench] =
-    &[requests::BENCH, loops::BENCH, programs::BENCH, user_space::BENCH, growth::BENCH, latency::BENCH];
-
-/// One measured number, and the budget that it has to keep.
-#[derive(Debug, Serialize)]
-struct Row<'a> {
-    bench: &'a str,
-    /// What was measured,
-    what: &'a str,
-    /// and with which observer, or at which size.
-    with: &'a str,
-    unit: &'a str,
-    value: f64,
-    /// The spread: first and third quartile of the turns, where there were some.
-    low: Option<f64>,
-    high: Option<f64>,
-    budget: Option<Budget>,
-}
-
-/// What a number has to be.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Budget {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Budget {
-    fn is_kept_by(self, value: f64) -> bool {
-        match self {
-            Self::AtLeast(bound) => value >= bound,
-            Self::AtMost(bound) => value <= bound,
-        }
-    }
-}
-
-impl Row<'_> {
-    /// Prints it, for people and for the table.
-    fn tell(&self) -> Result<()> {
-        let spread = match (self.low, self.high) {
-            (Some(low), Some(high)) => format!(" ({low:.4} to {high:.4})"),
-            _ => String::new(),
-        };
-        let verdict = match self.budget {
-            Some(budget) if budget.is_kept_by(self.value) => format!(", within {budget:?}"),
-            Some(budget) => format!(", NOT within {budget:?}"),
-            None => String::new(),
-        };
-        println!("  {}, {}: {:.4} {}{spread}{verdict}", self.what, self.with, self.value, self.unit);
-        println!("row {}", serde_json::to_string(self)?);
-        Ok(())
-    }
-}
+pub const ALL: &[Bench] = &[
+    requests::BENCH,
+    loops::BENCH,
+    storm::BENCH,
+    programs::BENCH,
+    user_space::BENCH,
+    ticks::BENCH,
+    growth::BENCH,
+    crowded::BENCH,
+    latency::BENCH,
+    soak::BENCH,
+];
 
 /// Measures what is named, or everything.
 pub fn run(names: &[String], observer: &Path, plan: &Plan) -> Result<ExitCode> {

@@ -33,11 +33,13 @@ pub struct Ratios {
     pub quantities: Vec<Spread>,
 }
 
-/// Has all rivals take turns, `off` before and after each; the same quantities come from every turn.
+/// Has all rivals take turns, `off` before and after each; the same quantities come from every turn. What looks at one
+/// network namespace only looks at the one of the process `inside`.
 pub fn take_turns(
     stage: &Stage,
     plan: &Plan,
     rivals: &[Rival],
+    inside: Option<u32>,
     mut turn: impl FnMut() -> Result<Vec<f64>>,
 ) -> Result<Vec<Ratios>> {
     let mut ratios: Vec<Vec<Vec<f64>>> = vec![Vec::new(); rivals.len()];
@@ -46,7 +48,7 @@ pub fn take_turns(
     let mut before = turn()?;
     for _ in 0..plan.rounds {
         for (rival, ratios) in rivals.iter().zip(&mut ratios) {
-            let running = rival.start(stage)?;
+            let running = rival.start(stage, inside)?;
             let on = turn()?;
             drop(running);
             let after = turn()?;

@@ -4,16 +4,11 @@
 //! The kernel takes the time of every run (`BPF_ENABLE_STATS`), which costs more than some programs do; what an empty
 //! program on the busiest hook is said to take is what taking the time takes.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    Bench, Budget, Plan, Row,
-    paired::Spread,
-    served::Served,
-    web::{Load, Web},
-};
+use super::{Bench, Budget, Plan, paired::Spread, served::Served, traffic::Busy};
 use crate::{
     bpf::{self, Empty, Runs, Timed},
     stage::Stage,
@@ -28,50 +23,71 @@ pub const BENCH: Bench = Bench {
 /// The hook that a connection passes most often.
 const BUSIEST: &str = "inet_sock_set_state";
 
-fn play(stage: &Stage, plan: &Plan) -> Result<()> {
-    let web = Web::start(stage)?;
-    let request_ns = request_ns(&web, plan)?;
-    let tell = |what: &str, with: &str, unit: &str, value: f64, budget: Option<Budget>| {
-        Row { bench: BENCH.name, what, with, unit, value, low: None, high: None, budget }.tell()
-    };
-    tell("CPU time of a request", "nothing on", "ns", request_ns, None)?;
+/// What runs less often per request is left out of the table, and not of the sum.
+const RARELY: f64 = 0.01;
 
+/// How one program ran while requests came.
+struct Ran {
+    name: String,
+    per_request: f64,
+    /// Nanoseconds of a run, with what taking the time takes.
+    ns: f64,
+}
+
+fn play(stage: &Stage, plan: &Plan) -> Result<()> {
+    let busy = Busy::start(stage)?;
+    let request_ns = request_ns(&busy, plan)?;
+    BENCH.tell(&format!("CPU time of a request, {}", busy.name()), "nothing on", "ns", request_ns, None)?;
     let strangers = bpf::runs()?;
-    let _observer = Served::start(stage)?;
+    let observer = Served::start(stage)?;
+    let with = if observer.has_fexit()? { "observer, with fexit" } else { "observer, without fexit" };
+    let ran = ran(&busy, plan, &strangers)?;
+    let (empty, probes): (Vec<Ran>, Vec<Ran>) = ran.into_iter().partition(|ran| ran.name == Empty::NAME);
+    let empty_ns = empty.first().context("the empty program did not run")?.ns;
+    let what = "an empty program on the busiest hook, with taking the time";
+    BENCH.tell(what, with, "ns per run", empty_ns, None)?;
+    let (mut sum_ns, mut told) = (0.0, BTreeMap::<String, u32>::new());
+    for Ran { name, per_request, ns } in probes {
+        let above_ns = (ns - empty_ns).max(0.0);
+        sum_ns += per_request * above_ns;
+        if per_request >= RARELY {
+            // The kernel cuts names off, and then several have the same.
+            let of_name = told.entry(name.clone()).or_default();
+            *of_name += 1;
+            let name = if *of_name > 1 { format!("{name} ({of_name})") } else { name };
+            BENCH.tell(&name, with, "runs per request", per_request, None)?;
+            BENCH.tell(&name, with, "ns per run above an empty program", above_ns, None)?;
+            BENCH.tell(&name, with, "times an empty program", ns / empty_ns, None)?;
+        }
+    }
+    BENCH.tell("all probes", with, "ns per request", sum_ns, None)?;
+    let share = sum_ns / request_ns;
+    let what = "all probes, of the CPU time of a request";
+    BENCH.tell(what, with, "ratio", share, Some(Budget::AtMost(0.01)))
+}
+
+/// One turn under load; programs that were there before are not observer's.
+fn ran(busy: &Busy<'_>, plan: &Plan, strangers: &BTreeMap<u32, Runs>) -> Result<Vec<Ran>> {
     let _empty = Empty::attach(BUSIEST)?;
     let _timed = Timed::start()?;
     let before = bpf::runs()?;
-    let requests = web.turn(Load::ConnectionPerRequest, plan)?.requests;
+    let requests = busy.requests(plan)?;
     let after = bpf::runs()?;
-
-    let ran = |(id, after): (&u32, &Runs)| {
-        let before = before.get(id).filter(|_| !strangers.contains_key(id))?;
+    let ran = |(id, after): (u32, Runs)| {
+        let before = before.get(&id).filter(|_| !strangers.contains_key(&id))?;
         let runs = after.count.checked_sub(before.count).filter(|runs| *runs > 0)? as f64;
-        Some((after.name.clone(), runs, (after.time_ns - before.time_ns) as f64 / runs))
+        let ns = after.time_ns.saturating_sub(before.time_ns) as f64 / runs;
+        Some(Ran { name: after.name, per_request: runs / requests, ns })
     };
-    let (empty, probes): (Vec<_>, Vec<_>) =
-        after.iter().filter_map(ran).partition(|(name, ..)| name == Empty::NAME);
-    let empty_ns = empty.first().context("the empty program did not run")?.2;
-    let what = "an empty program on the busiest hook, with taking the time";
-    tell(what, "observer", "ns per run", empty_ns, None)?;
-    let mut sum_ns = 0.0;
-    for (name, runs, ns) in probes {
-        let (runs, ns) = (runs / requests, (ns - empty_ns).max(0.0));
-        sum_ns += runs * ns;
-        tell(&format!("{name}: runs"), "observer", "per request", runs, None)?;
-        tell(&format!("{name}: time above an empty program's"), "observer", "ns per run", ns, None)?;
-    }
-    tell("all probes", "observer", "ns per request", sum_ns, None)?;
-    let share = sum_ns / request_ns;
-    tell("all probes, of the CPU time of a request", "observer", "ratio", share, Some(Budget::AtMost(0.01)))
+    Ok(after.into_iter().filter_map(ran).collect())
 }
 
 /// CPU time that the whole machine spends per request, with nothing on.
-fn request_ns(web: &Web<'_>, plan: &Plan) -> Result<f64> {
+fn request_ns(busy: &Busy<'_>, plan: &Plan) -> Result<f64> {
     let mut turns = Vec::new();
     for _ in 0..plan.rounds {
         let before_ns = busy_ns()?;
-        let requests = web.turn(Load::ConnectionPerRequest, plan)?.requests;
+        let requests = busy.requests(plan)?;
         turns.push((busy_ns()? - before_ns) / requests);
     }
     Ok(Spread::of(turns).low)

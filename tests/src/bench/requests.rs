@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{
-    Bench, Budget, Plan, Row,
+    Bench, Budget, Plan,
     paired::take_turns,
     rivals::Rival,
     web::{Load, Web},
@@ -19,7 +19,7 @@ pub const BENCH: Bench = Bench {
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let web = Web::start(stage)?;
     for load in [Load::ConnectionPerRequest, Load::KeepAlive] {
-        let ratios = take_turns(stage, plan, &Rival::all(), || {
+        let ratios = take_turns(stage, plan, &Rival::all(), Some(web.inside()), || {
             let answered = web.turn(load, plan)?;
             Ok(vec![answered.requests_per_s, answered.p99_ms])
         })?;
@@ -29,17 +29,9 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
             for ((quantity, budget), spread) in
                 ["requests/s", "p99"].iter().zip(budgets).zip(ratios.quantities)
             {
-                let row = Row {
-                    bench: BENCH.name,
-                    what: &format!("{quantity}, {}", load.name()),
-                    with: ratios.rival.name(),
-                    unit: "on/off",
-                    value: spread.median,
-                    low: Some(spread.low),
-                    high: Some(spread.high),
-                    budget: budget.filter(|_| is_ours),
-                };
-                row.tell()?;
+                let what = format!("{quantity}, {}", load.name());
+                let budget = budget.filter(|_| is_ours);
+                BENCH.tell(&what, ratios.rival.name(), "on/off", spread, budget)?;
             }
         }
     }

@@ -75,13 +75,13 @@ impl Rival {
         }
     }
 
-    /// Starts it, and waits until it is at work.
-    pub fn start(self, stage: &Stage) -> Result<On> {
+    /// Starts it, and waits until it is at work. `ss` sees one network namespace: that of the process `inside`.
+    pub fn start(self, stage: &Stage, inside: Option<u32>) -> Result<On> {
         match self {
             Self::Observer => Served::start(stage).map(On::Observer),
             Self::Bpftrace => bpftrace(stage).map(On::Other),
-            Self::SsSummary => every_second(stage, "ss -s").map(On::Other),
-            Self::SsAll => every_second(stage, "ss -tan").map(On::Other),
+            Self::SsSummary => every_second(stage, inside, "ss -s").map(On::Other),
+            Self::SsAll => every_second(stage, inside, "ss -tan").map(On::Other),
         }
     }
 }
@@ -117,8 +117,16 @@ fn bpftrace(stage: &Stage) -> Result<Running> {
     bail!("bpftrace does not begin: {said}")
 }
 
-fn every_second(stage: &Stage, what: &str) -> Result<Running> {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("while :; do {what} > /dev/null; sleep 1; done")]).stdin(Stdio::null());
+fn every_second(stage: &Stage, inside: Option<u32>, what: &str) -> Result<Running> {
+    let again = format!("while :; do {what} > /dev/null; sleep 1; done");
+    let mut command = match inside {
+        None => Command::new("sh"),
+        Some(pid) => {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net=/proc/{pid}/ns/net")).arg("sh");
+            command
+        }
+    };
+    command.args(["-c", &again]).stdin(Stdio::null());
     Running::start("ss", command, stage.folder()).context("cannot start a shell")
 }

@@ -33,6 +33,20 @@ pub struct Cost {
     ticks: f64,
 }
 
+/// How often it has looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks {
+    all: f64,
+    late: f64,
+}
+
+impl Ticks {
+    /// Of the ticks since, the share that came late.
+    pub fn late_since(self, before: Self) -> f64 {
+        (self.late - before.late) / (self.all - before.all).max(1.0)
+    }
+}
+
 /// What it used between two instants.
 #[derive(Clone, Copy, Debug)]
 pub struct Used {
@@ -76,18 +90,33 @@ impl Served {
 
     /// The sum of all series whose line begins like this.
     pub fn sum(&self, beginning: &str) -> Result<f64> {
+        Ok(sum(self.metrics()?.lines().filter(|line| line.starts_with(beginning))))
+    }
+
+    /// How often it has counted this signal, wherever that was.
+    pub fn signal(&self, name: &str) -> Result<f64> {
+        let label = format!("signal=\"{name}\"");
+        let of_signal = |line: &&str| line.starts_with("observer_signal_total{") && line.contains(&label);
+        Ok(sum(self.metrics()?.lines().filter(of_signal)))
+    }
+
+    /// Whether it has programs at the exits of functions on this kernel.
+    pub fn has_fexit(&self) -> Result<bool> {
+        let is_one =
+            |line: &str| line.starts_with("observer_probe_tier{") && line.contains("tier=\"trampoline\"");
+        Ok(self.metrics()?.lines().any(is_one))
+    }
+
+    /// Ticks so far, and how many of them came late.
+    pub fn ticks(&self) -> Result<Ticks> {
         let metrics = self.metrics()?;
-        let lines = metrics.lines().filter(|line| line.starts_with(beginning));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        let count = |name: &str| sum(metrics.lines().filter(|line| line.starts_with(name)));
+        Ok(Ticks { all: count("observer_ticks_total "), late: count("observer_ticks_late_total ") })
     }
 
     /// What it has used so far.
     pub fn cost(&self) -> Result<Cost> {
-        Ok(Cost {
-            at: Instant::now(),
-            cpu_ns: cpu_ns(self.running.pid())?,
-            ticks: self.sum("observer_ticks_total ")?,
-        })
+        Ok(Cost { at: Instant::now(), cpu_ns: cpu_ns(self.running.pid())?, ticks: self.ticks()?.all })
     }
 
     /// What it has used since.
@@ -100,12 +129,22 @@ impl Served {
         })
     }
 
+    /// Its process id, which is the id of the thread that looks as well.
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
     /// Resident memory.
     pub fn resident_bytes(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
     }
+}
+
+/// The sum of the values at the ends of these lines.
+fn sum<'m>(lines: impl Iterator<Item = &'m str>) -> f64 {
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// CPU time of all threads of a process: `sum_exec_runtime`, the first number of schedstat.

@@ -5,7 +5,7 @@ use std::thread;
 use anyhow::Result;
 
 use super::{
-    Bench, Budget, Plan, Row,
+    Bench, Budget, Plan,
     paired::Spread,
     served::Served,
     web::{Load, Web},
@@ -19,8 +19,8 @@ pub const BENCH: Bench = Bench {
 };
 
 /// Of one core, and in MB: the budgets.
-const SHARE: Budget = Budget::AtMost(0.005);
-const MEMORY: Budget = Budget::AtMost(25.0);
+pub const SHARE: Budget = Budget::AtMost(0.005);
+pub const MEMORY: Budget = Budget::AtMost(25.0);
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let web = Web::start(stage)?;
@@ -41,29 +41,7 @@ fn told(observer: &Served, plan: &Plan, when: &str, turn: impl Fn() -> Result<()
         turn()?;
         shares.push(observer.used_since(before)?.share);
     }
-    let share = Spread::of(shares);
-    let row = Row {
-        bench: BENCH.name,
-        what: "CPU time of observer",
-        with: when,
-        unit: "of a core",
-        value: share.median,
-        low: Some(share.low),
-        high: Some(share.high),
-        budget: Some(SHARE),
-    };
-    row.tell()?;
+    BENCH.tell("CPU time of observer", when, "of a core", Spread::of(shares), Some(SHARE))?;
     let memory = observer.resident_bytes()? as f64 / 1e6;
-    let what = "resident memory of observer";
-    Row {
-        bench: BENCH.name,
-        what,
-        with: when,
-        unit: "MB",
-        value: memory,
-        low: None,
-        high: None,
-        budget: Some(MEMORY),
-    }
-    .tell()
+    BENCH.tell("resident memory of observer", when, "MB", memory, Some(MEMORY))
 }

@@ -57,6 +57,11 @@ impl<'a> Web<'a> {
         Ok(Self { stage, wrk, nginx: Nginx::start(stage, nginx, LIMITS)? })
     }
 
+    /// A process in the network namespace where all of it happens.
+    pub fn inside(&self) -> u32 {
+        self.nginx.worker
+    }
+
     /// One turn under load.
     pub fn turn(&self, load: Load, plan: &Plan) -> Result<Answered> {
         let mut argument: Vec<String> =

@@ -22,13 +22,21 @@ pub struct Crowd {
     /// Connections to the first of them, both ends of which are held.
     #[arg(long)]
     pub connections: u32,
+    /// Join this process's network namespace instead of making one.
+    #[arg(long)]
+    pub netns_of: Option<u32>,
 }
 
 impl Crowd {
     /// Plays the role: says when all are there, and holds them until it is told to stop.
     pub fn play(self) -> Result<()> {
-        netns::create()?;
-        netns::loopback_up()?;
+        match self.netns_of {
+            Some(pid) => netns::join(pid)?,
+            None => {
+                netns::create()?;
+                netns::loopback_up()?;
+            }
+        }
         let spare = 64;
         limit_descriptors(u64::from(self.listeners) + 2 * u64::from(self.connections) + spare)?;
         ready()?;

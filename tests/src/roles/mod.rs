@@ -6,9 +6,11 @@ pub mod await_signal;
 pub mod crowd;
 pub mod decoys;
 pub mod dial;
+pub mod doors;
 pub mod exit;
 pub mod files;
 pub mod flood;
+pub mod knock;
 pub mod link;
 pub mod load;
 pub mod packet;
@@ -16,6 +18,7 @@ pub mod ports;
 pub mod program;
 pub mod serve;
 pub mod shape;
+pub mod storm;
 pub mod strain;
 
 use std::process;
@@ -50,6 +53,15 @@ pub enum Role {
     /// Raw SYNs from sources that do not exist.
     #[command(hide = true)]
     Flood(flood::Flood),
+    /// Failures as fast as the machine makes them.
+    #[command(hide = true)]
+    Storm(storm::Storm),
+    /// A service on many ports.
+    #[command(hide = true)]
+    Doors(doors::Doors),
+    /// Connections without a word to some of them.
+    #[command(hide = true)]
+    Knock(knock::Knock),
     /// Takes local ports until there are none.
     #[command(hide = true)]
     Ports(ports::Ports),
@@ -91,6 +103,9 @@ impl Role {
             Self::Shape(role) => role.play(),
             Self::Crowd(role) => role.play(),
             Self::Flood(role) => role.play(),
+            Self::Storm(role) => role.play(),
+            Self::Doors(role) => role.play(),
+            Self::Knock(role) => role.play(),
             Self::Ports(role) => role.play(),
             Self::Files(role) => role.play(),
             Self::Program(role) => role.play(),
@@ -190,7 +205,24 @@ mod tests {
             }),
             Role::Flood(flood::Flood { complete: true, ..flood::Flood::to(to) }),
             Role::Ports(ports::Ports { how: ports::How::BindFixed, ..ports::Ports::to(to) }),
-            Role::Crowd(crowd::Crowd { listeners: 3, connections: 5 }),
+            Role::Crowd(crowd::Crowd { listeners: 3, connections: 5, netns_of: Some(1) }),
+            Role::Doors(doors::Doors { first: 8000, ports: 203 }),
+            Role::Knock(knock::Knock {
+                netns_of: 1,
+                workers: 4,
+                round: vec![
+                    knock::Round { first: 8000, ports: 3, times: 400 },
+                    knock::Round { first: 8003, ports: 200, times: 3 },
+                ],
+            }),
+            Role::Storm(storm::Storm {
+                netns_of: 1,
+                full: to,
+                established: 9,
+                closed: to,
+                most: 1000,
+                for_ms: 500,
+            }),
             Role::Exit(exit::Exit { status: Some(7), signal: None }),
             Role::Files(files::Files { user: 65534, failures: 5, interval_ms: 1 }),
             Role::Program(program::Program {

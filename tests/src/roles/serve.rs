@@ -167,7 +167,7 @@ impl Serve {
 }
 
 /// A listener with a backlog of its own choosing, which the standard library does not offer.
-fn listener(address: SocketAddrV4, backlog: u16) -> Result<TcpListener> {
+pub(super) fn listener(address: SocketAddrV4, backlog: u16) -> Result<TcpListener> {
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     bind(socket.as_raw_fd(), &SockaddrIn::from(address)).with_context(|| format!("cannot bind {address}"))?;

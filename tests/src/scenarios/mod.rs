@@ -7,6 +7,7 @@ mod cascade_fd_accept;
 mod cascade_throttle_accept;
 mod cgroups_apart;
 mod connect_timeout;
+mod connection_counts;
 mod connection_refused;
 mod connection_resets;
 mod conntrack;
@@ -15,6 +16,7 @@ mod cpu_throttling;
 mod ctrl_c;
 mod determinism;
 mod elsewhere;
+mod event_storm;
 mod exit_status;
 mod fd_saturation;
 mod file_table_full;
@@ -115,6 +117,8 @@ pub const ALL: &[Scenario] = &[
     memory_pressure_harmless::SCENARIO,
     healthy_connections::SCENARIO,
     healthy_churn::SCENARIO,
+    connection_counts::SCENARIO,
+    event_storm::SCENARIO,
     healthy_conntrack::SCENARIO,
     container_id::SCENARIO,
     nothing_left_behind::SCENARIO,

@@ -1,0 +1,92 @@
+//! A storm of failures: SYNs dropped at a full accept queue, then SYNs and connects to a port on which nobody
+//! listens, as fast as the machine makes them. What observer counted, and what it names as lost, is what the kernel
+//! counted.
+
+use std::net::SocketAddrV4;
+
+use anyhow::{Result, bail, ensure};
+
+use super::{ACCEPT_QUEUE_OVERFLOW, PORT, REST, Scenario, overflow_truth};
+use crate::{
+    check::{Count, Ending},
+    counters::Counter,
+    label::Labeller,
+    report::Report,
+    roles::{Role, serve::Serve, storm::Storm},
+    stage::{Observed, PATIENCE, Stage},
+    totals::Totals,
+};
+
+pub const SCENARIO: Scenario = Scenario {
+    name: "event_storm",
+    about: "up to 100,000 SYNs dropped at a full queue and 150,000 refused: counted as the kernel counts",
+    play,
+};
+
+const BACKLOG: u16 = 8;
+/// The kernel compares with `>`: a limit of 8 admits 9.
+const ROOM: u32 = BACKLOG as u32 + 1;
+const CLOSED_PORT: u16 = 8081;
+const MOST: u32 = 100_000;
+/// An emulated machine makes fewer in this time.
+const BURST_MS: u64 = 5000;
+
+fn play(stage: &Stage) -> Result<Ending> {
+    let mut service = stage.serve("service", Serve { backlog: BACKLOG, paused: true, ..Serve::on(PORT) })?;
+    let labeller = Labeller::start(service.pid)?;
+    let closed = SocketAddrV4::new(*service.address().ip(), CLOSED_PORT);
+    let storm = stage.observe(
+        &[],
+        &Role::Storm(Storm {
+            netns_of: service.pid,
+            full: service.address(),
+            established: ROOM,
+            closed,
+            most: MOST,
+            for_ms: BURST_MS,
+        }),
+    )?;
+    let (dropped, refused) = (sent(&storm)?, sent(&storm)?);
+    storm.wait_holding()?;
+    labeller.wait_quiet(REST, PATIENCE)?;
+    service.relent()?;
+    let finished = storm.finish()?;
+    service.wait_for_accepted(u64::from(ROOM))?;
+    let labels = labeller.finish();
+
+    let connects = finished.tally.count(libc::ECONNREFUSED);
+    println!(
+        "  truth {dropped} SYNs to a full queue, {refused} to a closed port, {connects} connects refused"
+    );
+    ensure!(dropped > 0 && refused > 0 && connects > 0, "there was no storm: {:?}", finished.tally);
+    let mut truth = overflow_truth(&service, &labels)?;
+    // Of the whole run, not of the hit.
+    let overflows = std::mem::take(&mut truth.counts);
+    let ending = ACCEPT_QUEUE_OVERFLOW.check_first(&truth, &finished)?;
+    let (Some(verdict), Some(totals)) = (&finished.verdict, Totals::of(stage)?) else { return Ok(ending) };
+    let at_listener = totals.by_port("listen_drop", service.netns, verdict).get(&PORT).copied();
+    let drops =
+        Count::of(&["listen_drop"]).kernel(Counter::ListenDrops, &labels).check_total(at_listener, verdict);
+    let others = [
+        Count::of(&["syn_refused"]).kernel(Counter::OutRsts, &labels).app(refused + connects),
+        Count::of(&["connect_refused"]).kernel(Counter::AttemptFails, &labels).app(connects),
+    ];
+    // All are shown before the first that differs is complained of.
+    let checked: Vec<_> = overflows
+        .into_iter()
+        .map(|count| count.app(dropped))
+        .chain(others)
+        .map(|count| count.check_total(totals.count(count.signals, service.netns, verdict), verdict))
+        .collect();
+    println!("  named as lost: {:?}", verdict.coverage.events_lost);
+    checked.into_iter().chain([drops]).collect::<Result<()>>()?;
+    Ok(ending)
+}
+
+/// How many SYNs the storm says that it has sent.
+fn sent(storm: &Observed) -> Result<u64> {
+    match storm.report()? {
+        Report::Packets { syns, .. } => Ok(syns),
+        other => bail!("SYNs were to be sent, but {other:?}"),
+    }
+}
