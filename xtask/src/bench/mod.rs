@@ -1,0 +1,184 @@
+//! `cargo xtask bench`: measures what observing costs on this host and in virtual machines, beside the budgets and
+//! beside what one would use instead, and writes it down.
+//!
+//! - [`row`] is what the lab prints, [`tables`] and [`growth`] what the document has of it, [`chart`] draws.
+
+mod chart;
+mod growth;
+mod row;
+mod tables;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::row::Row;
+use crate::build;
+use crate::document::replace;
+use crate::kernels;
+use crate::packages;
+use crate::place::Place;
+use crate::process::{self, Ending};
+use crate::progress::{stage, step};
+use crate::setup;
+use crate::tree::Tree;
+
+/// The document, below the root of the repository.
+const DOCUMENT: &str = "docs/performance.md";
+/// Everything but the soak, with many turns.
+const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
+/// What is measured in virtual machines: programs at the exits of functions are not on every host.
+const IN_MACHINES: &str = "programs";
+const MACHINE_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure, by the names that docs/performance.md has; everything where nothing is named
+    names: Vec<String>,
+    /// Turns of each; more of them narrow the spread
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Length of a turn in seconds
+    #[arg(long, value_name = "S", default_value_t = 4)]
+    seconds: u64,
+    /// Length of the soak in minutes
+    #[arg(long, value_name = "MIN", default_value_t = 60)]
+    soak_minutes: u64,
+    /// Take the time of the programs on this kernel as well, in a virtual machine; repeatable. Where nothing is named, it
+    /// is done on the usual ones
+    #[arg(long = "kernel", value_name = "NAME", value_parser = kernels::parse)]
+    kernels: Vec<&'static str>,
+    /// Leave out the virtual machines
+    #[arg(long, conflicts_with = "kernels")]
+    no_vm: bool,
+    /// Leave out this host
+    #[arg(long, conflicts_with = "no_vm")]
+    only_vm: bool,
+}
+
+/// Runs `cargo xtask bench`; the exit status is 1 where something could not be measured or a budget does not hold.
+pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
+    stage("set-up", || setup::building(tree))?;
+    let mut rows = Vec::new();
+    if !args.only_vm {
+        on_host(tree, args, &mut rows)?;
+    }
+    in_machines(tree, args, &mut rows)?;
+    let broken: Vec<&Row> = rows.iter().filter(|row| !row.keeps_its_budget()).collect();
+    for row in &broken {
+        step(format!("over budget: {}, {}: {}", row.what, row.told_with(), row.measured()));
+    }
+    let all_kept = broken.is_empty();
+    // A document of some of it would pass for all of it.
+    if args.names.is_empty() && !args.no_vm && !args.only_vm {
+        write(tree, args, &rows)?;
+    }
+    Ok(if all_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn on_host(tree: &Tree, args: &Args, rows: &mut Vec<Row>) -> Result<()> {
+    stage("build", || build::release(tree, &["observer", "observer-lab"]))?;
+    let [lab, observer] = ["observer-lab", "observer"].map(|name| tree.release(name).display().to_string());
+    let mut command = Command::new(lab);
+    command.args(options(args, &observer)).args(&args.names);
+    let limit = LIMIT + Duration::from_secs(args.soak_minutes * 60);
+    let ending = process::stream(&mut command, limit, |line| {
+        match Row::parse(line) {
+            Some(row) => rows.push(row),
+            None => step(line),
+        }
+        ControlFlow::Continue(())
+    })?;
+    match ending {
+        Ending::Exited(status) if status.success() => Ok(()),
+        Ending::Exited(status) => bail!("the measuring ended with {status}"),
+        _ => bail!("the measuring did not end within {} minutes", limit.as_secs() / 60),
+    }
+}
+
+fn in_machines(tree: &Tree, args: &Args, rows: &mut Vec<Row>) -> Result<()> {
+    let kernels = args.machines();
+    if kernels.is_empty() {
+        return Ok(());
+    }
+    stage("set-up: virtual machines", || {
+        packages::ensure(packages::VIRTUAL_MACHINE)?;
+        setup::static_binaries(tree)
+    })?;
+    stage("build, statically", || build::static_binaries(tree))?;
+    for kernel in kernels {
+        let machine = Place::Machine(kernel);
+        let [lab, observer] = ["observer-lab", "observer"].map(|name| machine.program(tree, name));
+        let command: Vec<String> =
+            [vec![lab], options(args, &observer), vec![IN_MACHINES.to_owned()]].concat();
+        step(format!("Linux {kernel}, emulated"));
+        let status = machine.run(tree, &command, MACHINE_LIMIT, |line| match Row::parse(line) {
+            Some(row) => rows.push(row.of_machine(kernel)),
+            None => step(line),
+        })?;
+        if status != Some(0) {
+            bail!("the measuring on Linux {kernel} ended with {status:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Subcommand and options of the lab.
+fn options(args: &Args, observer: &str) -> Vec<String> {
+    let numbers = [
+        ("--rounds", args.rounds.to_string()),
+        ("--seconds", args.seconds.to_string()),
+        ("--soak-minutes", args.soak_minutes.to_string()),
+    ];
+    let numbers = numbers.into_iter().flat_map(|(option, number)| [option.to_owned(), number]);
+    ["bench", "--observer", observer].map(str::to_owned).into_iter().chain(numbers).collect()
+}
+
+impl Args {
+    /// The kernels to boot.
+    fn machines(&self) -> Vec<&'static str> {
+        let of_everything = self.names.is_empty() && !self.no_vm;
+        let otherwise = if of_everything || self.only_vm { kernels::usual() } else { Vec::new() };
+        kernels::chosen(&self.kernels, &otherwise)
+    }
+}
+
+fn write(tree: &Tree, args: &Args, rows: &[Row]) -> Result<()> {
+    let path = tree.root.join(DOCUMENT);
+    let text = fs::read_to_string(&path).with_context(|| format!("{DOCUMENT} cannot be read"))?;
+    let pictures = growth::draw(tree, rows)?;
+    let tables =
+        tables::tables(rows, |bench| if bench == growth::BENCH { pictures.clone() } else { String::new() });
+    let text =
+        replace(&text, "machine", &machine(args)?).and_then(|text| replace(&text, "measured", &tables));
+    fs::write(&path, text.context(DOCUMENT)?).with_context(|| format!("{DOCUMENT} cannot be written"))?;
+    step(format!("{DOCUMENT} is rewritten"));
+    Ok(())
+}
+
+/// Where and how it was measured.
+fn machine(args: &Args) -> Result<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").context("/proc/cpuinfo cannot be read")?;
+    let of_cpus = |key: &str| {
+        let lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines
+            .filter(|(name, _)| name.trim() == key)
+            .map(|(_, value)| value.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (cpus, models) = (of_cpus("processor").len(), of_cpus("model name"));
+    let kernel =
+        fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel does not say its name")?;
+    let version = kernel.trim().split('-').next().unwrap_or_default();
+    Ok(format!(
+        "`cargo xtask bench --rounds {} --seconds {} --soak-minutes {}` on {cpus} CPUs ({}), Linux {version}.",
+        args.rounds,
+        args.seconds,
+        args.soak_minutes,
+        models.first().map_or("unknown", String::as_str),
+    ))
+}
