@@ -9,8 +9,8 @@ use crate::{
     sources::{Pace, Stopwatch},
 };
 
-/// How often things are shown, when nothing happens that has to be seen at once.
-const SHOW_NS: u64 = 240_000_000;
+/// How often things are shown, when nothing happens that has to be seen at once: at every second tick.
+const SHOW_NS: u64 = 190_000_000;
 /// How often the verdict is made anew, when nothing was hit,
 const VERDICT_MS: u64 = 960;
 /// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.

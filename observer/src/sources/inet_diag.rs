@@ -20,13 +20,17 @@ pub(super) mod states {
 }
 
 const HEADER: usize = 16;
-const REQUEST: usize = 56;
+const REQUEST: usize = 60;
+/// Where a request has its states.
+const STATES: usize = 52;
 const MESSAGE: usize = 72;
 const ATTRIBUTE: usize = 4;
 
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const DUMP_FLAGS: u16 = 0x301;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// The first kind of request there was. Unlike SOCK_DIAG_BY_FAMILY, which made it the compatible one, it is answered with
+/// the sockets of both families (`inet_diag_dump_compat` in net/ipv4/inet_diag.c), in one walk of the table.
+const TCPDIAG_GETSOCK: u16 = 18;
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -40,32 +44,9 @@ const SKMEMINFO_DROPS: usize = 8;
 const BYTECODE_SOURCE_AT_LEAST: u8 = 2;
 const BYTECODE_SOURCE_AT_MOST: u8 = 3;
 
-/// Address family of a dump; the kernel gives one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    /// Sockets of AF_INET.
-    V4,
-    /// Sockets of AF_INET6, those that speak IPv4 through mapped addresses included.
-    V6,
-}
-
-impl Family {
-    /// Both, in the order of asking.
-    pub(super) const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    const fn number(self) -> u8 {
-        match self {
-            Self::V4 => libc::AF_INET as u8,
-            Self::V6 => libc::AF_INET6 as u8,
-        }
-    }
-}
-
-/// Which TCP sockets to ask for.
+/// Which TCP sockets to ask for, of IPv4 and IPv6 alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Query {
-    /// Of this family.
-    pub(super) family: Family,
     /// In these [`states`].
     pub(super) states: u32,
     /// Whether with memory information, where the drops are.
@@ -81,12 +62,13 @@ impl Query {
         let length = HEADER + REQUEST + filter.map_or(0, |filter| ATTRIBUTE + filter.len());
         let mut bytes = Vec::with_capacity(length);
         bytes.extend_from_slice(&(length as u32).to_ne_bytes());
-        bytes.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+        bytes.extend_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
         bytes.extend_from_slice(&DUMP_FLAGS.to_ne_bytes());
         bytes.extend_from_slice(&sequence.to_ne_bytes());
         bytes.extend_from_slice(&0_u32.to_ne_bytes());
         let extensions = if self.with_drops { 1 << (ATTR_SKMEMINFO - 1) } else { 0 };
-        bytes.extend_from_slice(&[self.family.number(), libc::IPPROTO_TCP as u8, extensions, 0]);
+        bytes.extend_from_slice(&[libc::AF_UNSPEC as u8, 0, 0, extensions]);
+        bytes.resize(HEADER + STATES, 0);
         bytes.extend_from_slice(&self.states.to_ne_bytes());
         bytes.resize(HEADER + REQUEST, 0);
         if let Some(filter) = filter {
@@ -188,7 +170,7 @@ pub(super) fn decode(
                 let errno = u32_at(body, 0).ok_or(WireError::Malformed("netlink error"))? as i32;
                 return Err(WireError::Refused(errno.saturating_neg()));
             }
-            SOCK_DIAG_BY_FAMILY => each(&entry(body)?),
+            TCPDIAG_GETSOCK => each(&entry(body)?),
             _ => return Err(WireError::Malformed("netlink message type")),
         }
     }

@@ -11,7 +11,7 @@ use observer_common::Signal;
 use super::{
     Clock, Samples, Source, Window,
     error::{Problems, SourceError},
-    inet_diag::{Entry, Family, Query, states},
+    inet_diag::{Entry, Query, states},
     sock_diag::Datagram,
     world::{Listener, Namespace, World},
 };
@@ -100,15 +100,10 @@ impl Latest {
         let Ok(diag) = &mut namespace.diag else { return Ok(()) };
         self.entries.clear();
         self.dumped_ns = None;
-        let families = Family::BOTH.into_iter().filter(|family| namespace.has_v6 || *family != Family::V6);
-        for family in families {
-            let query = Query { family, states: states::LISTEN, with_drops: true, own_port: None };
-            let entries = &mut self.entries;
-            diag.short
-                .dump(query, datagram, &mut |entry| entries.push(*entry))
-                .map_err(|error| SourceError::SockDiag { netns: namespace.id, problem: error.to_string() })?;
-        }
-        Ok(())
+        let query = Query { states: states::LISTEN, with_drops: true, own_port: None };
+        diag.short
+            .dump(query, datagram, &mut |entry| self.entries.push(*entry))
+            .map_err(|error| SourceError::SockDiag { netns: namespace.id, problem: error.to_string() })
     }
 
     /// Sums up the dump.

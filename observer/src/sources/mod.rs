@@ -137,6 +137,7 @@ impl Collector {
         if self.config.can_name_probed_pids {
             self.world.noted.extend(frame.signals.iter().filter_map(|sample| sample.subject.pid));
         }
+        self.world.stir(clock(), frame);
         for source in &mut self.sources {
             run(source.as_mut(), &mut self.world, &mut self.changes, clock, frame);
         }

@@ -16,16 +16,19 @@ use super::{
     world::{Diag, Namespace, World},
 };
 
-/// While there are no more than this, all are read at every tick.
-const FEW: usize = 4;
-/// Namespaces with listeners or traffic that are read at one tick, at most.
+/// Namespaces with traffic that are read at one tick, at most.
 const MOST_BUSY: usize = 16;
 /// Others that are read at one tick, at most.
 const MOST_IDLE: usize = 4;
 /// Traffic is recent for this long.
 const ACTIVE_NS: u64 = 2_000_000_000;
-/// How often a namespace without listeners and traffic is read.
+/// How often a namespace with listeners and without traffic is read: a first failure is to be known within a quarter of a
+/// second where only counters tell.
+const LISTENING_NS: u64 = 200_000_000;
+/// How often one without either is read.
 const IDLE_NS: u64 = 500_000_000;
+/// One tick is not exactly as long as the next.
+const SLACK_NS: u64 = 20_000_000;
 /// When to try again to open what was refused.
 const RETRY_NS: u64 = 10_000_000_000;
 /// Namespaces that are visited at one tick, at most.
@@ -97,16 +100,12 @@ impl Namespaces {
             let at = (first + step) % count;
             let generator = |pid| world.generator.contains(&pid);
             let Some(namespace) = world.namespaces.get_mut(at) else { continue };
-            let is_busy = namespace.own
-                || generator(namespace.pid)
-                || !namespace.listeners.is_empty()
-                || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
-            namespace.due = if count <= FEW {
-                true
-            } else if is_busy {
+            let is_busy = generator(namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
+            let rest_ns = if namespace.listeners.is_empty() { IDLE_NS } else { LISTENING_NS };
+            namespace.due = if is_busy {
                 busy += 1;
                 busy <= MOST_BUSY
-            } else if now_ns.saturating_sub(namespace.read_ns) >= IDLE_NS {
+            } else if now_ns.saturating_sub(namespace.read_ns) + SLACK_NS >= rest_ns {
                 idle += 1;
                 idle <= MOST_IDLE
             } else {

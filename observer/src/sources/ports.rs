@@ -14,7 +14,7 @@ use std::{
 use super::{
     Clock, Pace, Samples, Source, Stopwatch, Window,
     error::{Problems, SourceError},
-    inet_diag::{Family, Progress, Query, states},
+    inet_diag::{Entry, Progress, Query, states},
     pace::Cost,
     sock_diag::{Datagram, DiagError, DiagSocket},
     world::{Namespace, World},
@@ -22,11 +22,11 @@ use super::{
 use crate::core::{frame::Resource, subject::Subject};
 
 /// Dumps take at most one in this many of the time.
-const SHARE: u64 = 1000;
+const SHARE: u64 = 2000;
 /// This when a quarter of a range is used: the whole may be before long,
-const SHARE_CLOSER: u64 = 500;
+const SHARE_CLOSER: u64 = 1000;
 /// and this when half of one is.
-const SHARE_NEAR: u64 = 200;
+const SHARE_NEAR: u64 = 400;
 /// Receiving takes at most this long per tick.
 const BUDGET_NS: u64 = 2_000_000;
 /// Destinations that are told even if they use less than one in [`SMALL_SHARE`] of the range.
@@ -81,9 +81,7 @@ struct Dump {
     limit: u64,
     /// Ports of listeners, whose connections are of the accepting side.
     accepting: BTreeSet<u16>,
-    /// Families that are still to be asked for.
-    families: VecDeque<Family>,
-    /// Whether an answer is under way.
+    /// Whether the answer is under way.
     asked: bool,
     in_use: HashMap<Pair, InUse>,
 }
@@ -176,7 +174,6 @@ impl Ports {
                 range,
                 limit,
                 accepting: namespace.listeners.keys().map(SocketAddr::port).collect(),
-                families: Family::BOTH.into(),
                 asked: false,
                 in_use: HashMap::new(),
             });
@@ -215,10 +212,8 @@ impl Ports {
 impl Dump {
     /// Asks, or receives one datagram of the answer.
     fn advance(&mut self, datagram: &mut Datagram) -> Result<Progress, DiagError> {
-        let Some(family) = self.families.front() else { return Ok(Progress::Done) };
         if !self.asked {
             self.socket.request(Query {
-                family: *family,
                 states: states::HOLDS_PORT,
                 with_drops: false,
                 own_port: Some(self.range),
@@ -226,18 +221,14 @@ impl Dump {
             self.asked = true;
         }
         let (in_use, accepting) = (&mut self.in_use, &self.accepting);
-        let progress = self.socket.receive(datagram, &mut |entry| {
+        let receive = |entry: &Entry| {
             if !accepting.contains(&entry.own.port()) {
                 let in_use = in_use.entry((entry.own.ip(), entry.remote)).or_default();
                 in_use.all += 1;
                 in_use.time_wait += u64::from(entry.state == states::TIME_WAIT);
             }
-        })?;
-        if progress == Progress::Done {
-            self.asked = false;
-            self.families.pop_front();
-        }
-        Ok(if self.families.is_empty() { Progress::Done } else { Progress::More })
+        };
+        self.socket.receive(datagram, &mut { receive })
     }
 }
 
@@ -281,9 +272,10 @@ mod tests {
     fn the_fuller_a_range_the_sooner_it_is_looked_at_again() {
         assert_eq!(
             [0, 49, 50, 99, 100, 200].map(|used| share_at(used, 200)),
-            [1000, 1000, 500, 500, 200, 200]
+            [SHARE, SHARE, SHARE_CLOSER, SHARE_CLOSER, SHARE_NEAR, SHARE_NEAR]
         );
         assert_eq!(share_at(0, 0), SHARE);
+        assert!(SHARE > SHARE_CLOSER && SHARE_CLOSER > SHARE_NEAR);
     }
 
     #[test]

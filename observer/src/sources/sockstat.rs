@@ -64,7 +64,6 @@ impl Source for Sockstat {
                     Some(0)
                 }
             };
-            namespace.has_v6 = v6_in_use != Some(0);
             namespace.tcp_sockets =
                 v6_in_use.map(|v6| tcp.in_use.saturating_add(tcp.time_wait).saturating_add(v6));
         }

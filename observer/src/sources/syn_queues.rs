@@ -11,11 +11,17 @@ use std::{
 use super::{
     Clock, Pace, Samples, Source, Stopwatch, Window,
     error::SourceError,
-    inet_diag::{Family, Query, states},
+    inet_diag::{Query, states},
     sock_diag::Datagram,
     world::{Listener, Namespace, World},
 };
 use crate::core::{frame::Resource, subject::Subject};
+
+/// Walks take at most one in this many of the time,
+const SHARE: u64 = 2_000;
+/// and this when a queue is filling: one in [`FILLING`] of its limit waits.
+const SHARE_FILLING: u64 = 500;
+const FILLING: u64 = 16;
 
 /// Reads the namespaces that have listeners, one at a time.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ pub(super) struct SynQueues {
 
 impl Default for SynQueues {
     fn default() -> Self {
-        let pace = Pace::every_ms(100).at_most_one_in(1_000);
+        let pace = Pace::every_ms(100).at_most_one_in(SHARE);
         Self {
             pace,
             datagram: Datagram::default(),
@@ -66,18 +72,25 @@ impl Source for SynQueues {
         self.latest = next.unwrap_or(0);
         let watch = Stopwatch::start(clock);
         let (window, outcome) = Window::around(clock, || self.dump(namespace));
-        self.pace.ran_at(window.before_ns, watch.cost(clock));
+        let cost = watch.cost(clock);
         if let Err(error) = outcome {
             namespace.diag = Err(error.to_string());
+            self.pace.ran_at(window.before_ns, cost);
             return Err(error);
         }
         let requests = assign(&self.requests, &namespace.listeners);
+        let mut share = SHARE;
         for (address, listener) in &namespace.listeners {
             let subject = Subject { cgroup: listener.cgroup, ..Subject::listener(namespace.id, *address) };
             let used = requests.get(address).copied().unwrap_or(0);
             let by = listener.limit_set_by(namespace.sysctls.somaxconn);
+            if used.saturating_mul(FILLING) > listener.backlog {
+                share = SHARE_FILLING;
+            }
             out.usage(Resource::SynQueue, &subject, used, Some((listener.backlog, by)), window);
         }
+        self.pace.set_share(share);
+        self.pace.ran_at(window.before_ns, cost);
         if requests.is_empty() && namespace.quiet.is_some() {
             self.empty.insert(namespace.id);
         } else {
@@ -94,25 +107,15 @@ impl SynQueues {
         !namespace.listeners.is_empty() && namespace.diag.is_ok() && !still_empty
     }
 
-    /// Counts the requests of a namespace. Their family is that of their listener, whatever the client's.
+    /// Counts the requests of a namespace.
     fn dump(&mut self, namespace: &mut Namespace) -> Result<(), SourceError> {
         self.requests.clear();
-        let Namespace { id, diag: Ok(diag), listeners, .. } = namespace else { return Ok(()) };
-        for family in Family::BOTH {
-            let has_any = listeners.keys().any(|address| match address.ip() {
-                IpAddr::V4(_) => family == Family::V4,
-                IpAddr::V6(_) => family == Family::V6,
-            });
-            if !has_any {
-                continue;
-            }
-            let query = Query { family, states: states::SYN_RECV, with_drops: false, own_port: None };
-            let requests = &mut self.requests;
-            diag.short
-                .dump(query, &mut self.datagram, &mut |entry| *requests.entry(entry.own).or_default() += 1)
-                .map_err(|error| SourceError::SockDiag { netns: *id, problem: error.to_string() })?;
-        }
-        Ok(())
+        let Namespace { id, diag: Ok(diag), .. } = namespace else { return Ok(()) };
+        let query = Query { states: states::SYN_RECV, with_drops: false, own_port: None };
+        let requests = &mut self.requests;
+        diag.short
+            .dump(query, &mut self.datagram, &mut |entry| *requests.entry(entry.own).or_default() += 1)
+            .map_err(|error| SourceError::SockDiag { netns: *id, problem: error.to_string() })
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     sock_diag::DiagSocket,
     text::{self, Kept},
 };
+use crate::core::frame::Frame;
 
 /// Everything that one source learns and another one needs.
 #[derive(Debug, Default)]
@@ -44,6 +45,14 @@ impl World {
     /// The processes that matter: those that listen, the observed command's tree, and those noted.
     pub(super) fn processes_of_interest(&self) -> BTreeSet<u32> {
         self.owners.keys().chain(&self.generator).chain(&self.noted).copied().collect()
+    }
+
+    /// Where the probes counted something there is traffic, and the counters are of interest at once.
+    pub(super) fn stir(&mut self, now_ns: u64, frame: &Frame) {
+        let stirred: BTreeSet<u32> = frame.signals.iter().filter_map(|sample| sample.subject.netns).collect();
+        for namespace in self.namespaces.iter_mut().filter(|namespace| stirred.contains(&namespace.id)) {
+            namespace.active_ns = now_ns;
+        }
     }
 
     /// The namespaces whose turn it is at this tick.
@@ -117,8 +126,6 @@ pub(super) struct Namespace {
     pub(super) sockstat_ns: Option<u64>,
     /// TCP sockets of every kind, as `sockstat` counts them.
     pub(super) tcp_sockets: Option<u64>,
-    /// Whether any of them is of IPv6.
-    pub(super) has_v6: bool,
     /// Its listeners at the latest dump.
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
     /// Its sysctls.
@@ -145,7 +152,6 @@ impl Namespace {
             quiet: None,
             sockstat_ns: None,
             tcp_sockets: None,
-            has_v6: true,
             listeners: BTreeMap::new(),
             sysctls: Sysctls::default(),
             kept: BTreeMap::new(),

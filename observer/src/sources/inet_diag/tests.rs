@@ -51,7 +51,7 @@ fn a_listener_is_read_with_its_drops_and_cgroup() {
     body.extend(attribute(ATTR_SKMEMINFO, &words));
     body.extend(attribute(8, &[0]));
     body.extend(attribute(ATTR_CGROUP_ID, &77_u64.to_ne_bytes()));
-    let mut bytes = message(SOCK_DIAG_BY_FAMILY, SEQUENCE, &body);
+    let mut bytes = message(TCPDIAG_GETSOCK, SEQUENCE, &body);
     bytes.extend(message(NLMSG_DONE, SEQUENCE, &[0; 4]));
     let (entries, outcome) = read(&bytes);
     assert_eq!(outcome, Ok(Progress::Done));
@@ -69,7 +69,7 @@ fn addresses_keep_their_family_and_mapped_ones_become_ipv4() {
         (libc::AF_INET6, vec![0; 16], "[::]:8080"),
         (libc::AF_INET6, vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1], "10.0.0.1:8080"),
     ] {
-        let (entries, _) = read(&message(SOCK_DIAG_BY_FAMILY, SEQUENCE, &listener(family, &octets)));
+        let (entries, _) = read(&message(TCPDIAG_GETSOCK, SEQUENCE, &listener(family, &octets)));
         assert_eq!(entries.first().map(|entry| entry.own.to_string()).as_deref(), Some(text));
     }
 }
@@ -86,7 +86,7 @@ fn refusals_are_errors_and_what_is_left_of_another_dump_is_passed_over() {
 
 #[test]
 fn every_cut_of_an_answer_is_an_error() {
-    let whole = message(SOCK_DIAG_BY_FAMILY, SEQUENCE, &listener(libc::AF_INET, &[127, 0, 0, 1]));
+    let whole = message(TCPDIAG_GETSOCK, SEQUENCE, &listener(libc::AF_INET, &[127, 0, 0, 1]));
     for length in 1..whole.len() {
         assert!(
             matches!(read(&whole[..length]), (entries, Err(WireError::Malformed(_))) if entries.is_empty())
@@ -96,10 +96,11 @@ fn every_cut_of_an_answer_is_an_error() {
 
 #[test]
 fn a_request_has_the_size_it_says() {
-    let plain = Query { family: Family::V6, states: states::LISTEN, with_drops: true, own_port: None };
+    let plain = Query { states: states::LISTEN, with_drops: true, own_port: None };
     let bytes = plain.encode(3);
     assert_eq!(bytes.len(), HEADER + REQUEST);
-    assert_eq!(bytes[HEADER..HEADER + 4], [libc::AF_INET6 as u8, 6, 1 << 6, 0]);
+    assert_eq!(bytes[HEADER..HEADER + 4], [libc::AF_UNSPEC as u8, 0, 0, 1 << 6]);
+    assert_eq!(u32_at(&bytes, HEADER + STATES), Some(states::LISTEN));
     let filtered = Query { own_port: Some((32_768, 60_999)), ..plain }.encode(3);
     assert_eq!(filtered.len(), HEADER + REQUEST + ATTRIBUTE + 16);
     assert_eq!(u32_at(&filtered, 0), Some(filtered.len() as u32));
@@ -114,6 +115,6 @@ proptest! {
     #[test]
     fn no_body_makes_it_panic(family in prop_oneof![Just(2_u8), Just(10), any::<u8>()], mut body in proptest::collection::vec(any::<u8>(), 72..140)) {
         body[0] = family;
-        let _ = read(&message(SOCK_DIAG_BY_FAMILY, SEQUENCE, &body));
+        let _ = read(&message(TCPDIAG_GETSOCK, SEQUENCE, &body));
     }
 }
