@@ -218,6 +218,12 @@ impl Observation {
         self.effort.allows_look()
     }
 
+    /// The same as [`Self::tick`], with what is due later: something begins or ends now.
+    pub(super) fn look_everywhere(&mut self, marks: Vec<Mark>) -> Vec<Happening> {
+        self.collector.look_everywhere();
+        self.tick(marks)
+    }
+
     /// Reads everything that is due, records it and has it judged. Returns what happened.
     pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Vec<Happening> {
         let watch = Effort::begins();
@@ -285,7 +291,7 @@ impl Observation {
             drain.look_at_everything();
         }
         self.statuses.tell_everything();
-        self.tick(Vec::new());
+        self.look_everywhere(Vec::new());
         let verdict = self.engine.verdict(own_cost());
         drop(self.probes);
         let recorded = self.recorder.map(|recorder| recorder.finish(Some(verdict.clone())));

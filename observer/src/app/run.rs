@@ -133,12 +133,12 @@ impl Run {
 
     async fn observe_the_host(&mut self) -> Result<()> {
         // The last look before the run, so that what follows is the run's.
-        self.observation.tick(Vec::new());
+        self.observation.look_everywhere(Vec::new());
         let at_ns = mono_ns();
         self.tick(vec![Mark::CommandStarted { at_ns, pid: None }]);
         self.wait.plan_from(at_ns, self.args.plan.as_ref());
         self.watch(self.args.duration, None).await?;
-        self.observation.tick(vec![Mark::CommandEnded { at_ns: mono_ns(), exit_status: None }]);
+        self.observation.look_everywhere(vec![Mark::CommandEnded { at_ns: mono_ns(), exit_status: None }]);
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Run {
         // Without it the generator is known by polling; the run goes on.
         let _ = self.observation.watch_tree(own);
         // The last look before the load, so that what follows is the run's.
-        self.observation.tick(Vec::new());
+        self.observation.look_everywhere(Vec::new());
         let at_ns = mono_ns();
         let child = command::start(&self.args.command, self.wait.marks_path());
         let _ = self.observation.unwatch(own);
@@ -177,7 +177,7 @@ impl Run {
             match self.watch(None, Some(child)).await? {
                 Ended::Command(status) => {
                     let mark = Mark::CommandEnded { at_ns: mono_ns(), exit_status: Some(status.into()) };
-                    self.observation.tick(vec![mark]);
+                    self.observation.look_everywhere(vec![mark]);
                     return Ok(status);
                 }
                 // The terminal has told the command as well; its end ends the run.

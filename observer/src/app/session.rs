@@ -101,7 +101,7 @@ impl Session {
     /// An episode began at this instant.
     fn begin(&mut self, at_ns: u64, mut marks: Vec<Mark>) -> Feed {
         // The last look before it, so that what follows is the episode's.
-        self.look(Vec::new());
+        self.look_everywhere(Vec::new());
         self.remember();
         self.closed = false;
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
@@ -122,7 +122,7 @@ impl Session {
     }
 
     fn close(&mut self, at_ns: u64) -> Feed {
-        self.look(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
+        self.look_everywhere(vec![Mark::CommandEnded { at_ns, exit_status: None }]);
         self.judge.judge(self.observation.engine());
         self.remember();
         self.closed = true;
@@ -163,6 +163,16 @@ impl Session {
     /// Returns whether a fault line was hit.
     fn look(&mut self, marks: Vec<Mark>) -> bool {
         let happened = self.observation.tick(marks);
+        self.take_in(happened)
+    }
+
+    /// The same, with what is due later: an episode begins or ends.
+    fn look_everywhere(&mut self, marks: Vec<Mark>) -> bool {
+        let happened = self.observation.look_everywhere(marks);
+        self.take_in(happened)
+    }
+
+    fn take_in(&mut self, happened: Vec<Event>) -> bool {
         let hit = happened.iter().any(Event::is_onset);
         self.log.extend(happened.iter().cloned());
         let excess = self.log.len().saturating_sub(LOG);

@@ -37,10 +37,12 @@ pub struct Drain {
     losses: HashMap<String, u64>,
     /// Descriptors of the attached programs, by their hooks.
     programs: BTreeMap<String, Vec<i32>>,
-    /// Until the next look at what the kernel skipped.
-    ticks_to_look: u64,
+    /// Ticks so far; none makes the next one look at everything.
+    ticks: u64,
 }
 
+/// Ticks between two looks at what the probes lost, which they hardly ever do.
+const LOST_TICKS: u64 = 10;
 /// Ticks between two looks at what the kernel skipped: it takes a file per program.
 const RECURSION_TICKS: u64 = 50;
 
@@ -185,7 +187,7 @@ impl Drain {
             reasons: kernel.reasons.clone(),
             losses: HashMap::new(),
             programs,
-            ticks_to_look: 0,
+            ticks: 0,
         })
     }
 
@@ -207,7 +209,7 @@ impl Drain {
 
     /// Makes the next tick look at everything, because it is the last one.
     pub fn look_at_everything(&mut self) {
-        self.ticks_to_look = 0;
+        self.ticks = 0;
         for counted in [&mut self.failures, &mut self.loads] {
             counted.pace = Pace::every_ms(0);
             // Whatever the news say: an interrupted program may have put back what another one added to them.
@@ -244,6 +246,11 @@ impl Drain {
     }
 
     fn losses(&mut self, frame: &mut Frame) {
+        let ticks = self.ticks;
+        self.ticks += 1;
+        if !ticks.is_multiple_of(LOST_TICKS) {
+            return;
+        }
         let mut now: Vec<(String, u64)> = Vec::new();
         if let Ok(per_cpu) = self.lost.get(&0, 0) {
             let lost = |signal: Signal| per_cpu.iter().map(|lost| lost[usize::from(signal as u16)]).sum();
@@ -253,12 +260,10 @@ impl Drain {
         }
         let ring: u64 = self.events_lost.get(&0, 0).map_or(0, |values| values.iter().sum());
         now.push(("ring_full".to_owned(), ring));
-        if self.ticks_to_look == 0 {
+        if ticks.is_multiple_of(RECURSION_TICKS) {
             let misses = |programs: &Vec<i32>| programs.iter().map(|fd| recursion_misses(*fd)).sum();
             now.extend(self.programs.iter().map(|(hook, fds)| (format!("recursion:{hook}"), misses(fds))));
-            self.ticks_to_look = RECURSION_TICKS;
         }
-        self.ticks_to_look -= 1;
         for (reason, count) in now {
             if count != 0 && self.losses.insert(reason.clone(), count) != Some(count) {
                 frame.losses.push(Loss { reason, count });

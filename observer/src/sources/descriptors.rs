@@ -13,14 +13,20 @@ use crate::core::{
     subject::Subject,
 };
 
-/// How often a process far from its limit is counted, and the limit of any process is read.
+/// How often a process far from its limit is counted, and the limit of one close to it is read.
 const SLOW_NS: u64 = 1_000_000_000;
+/// How often the limit of any other process is read.
+const LIMIT_NS: u64 = 5_000_000_000;
 /// A process that has just come may still set its own limit: it is read at every tick for so long.
 const YOUNG_NS: u64 = 3_000_000_000;
 /// A tick is not exactly as long as the next.
 const SLACK_NS: u64 = 20_000_000;
-/// With at most so many processes all are counted at every tick, where the kernel has the count at hand.
+/// With at most so many processes all are counted often, where the kernel has the count at hand: at every tick
 const FEW: usize = 32;
+/// until the count has stood still for so long,
+const ACTIVE_NS: u64 = 2_000_000_000;
+/// and then this often.
+const STILL_NS: u64 = 300_000_000;
 /// At this percentage of its limit a process is counted at every tick.
 const NEAR_PERCENT: u64 = 30;
 /// So is one that came closer by this percentage since it was last counted.
@@ -42,6 +48,8 @@ struct Followed {
     limit_ns: Option<u64>,
     since_ns: u64,
     used: u64,
+    /// When that was last seen to move.
+    moved_ns: u64,
     counted_ns: Option<u64>,
     /// When it was last counted with success: it had not ended then.
     alive_ns: Option<u64>,
@@ -69,7 +77,7 @@ impl Source for Descriptors {
             fs::metadata(format!("/proc/{}/fd", world.own_pid)).is_ok_and(|folder| folder.size() > 0)
         });
         let pids = world.processes_of_interest();
-        let every_tick = size_is_count && pids.len() <= FEW;
+        let often = size_is_count && pids.len() <= FEW;
         let now_ns = clock();
         for pid in &pids {
             let process = self
@@ -77,10 +85,10 @@ impl Source for Descriptors {
                 .entry(*pid)
                 .or_insert_with(|| Followed { since_ns: now_ns, ..Followed::default() });
             let is_young = now_ns.saturating_sub(process.since_ns) < YOUNG_NS;
-            let is_due = |last: Option<u64>| {
-                last.is_none_or(|last| now_ns.saturating_sub(last).saturating_add(SLACK_NS) >= SLOW_NS)
+            let is_due = |last: Option<u64>, rest_ns: u64| {
+                last.is_none_or(|last| now_ns.saturating_sub(last).saturating_add(SLACK_NS) >= rest_ns)
             };
-            if is_young || is_due(process.limit_ns) {
+            if is_young || is_due(process.limit_ns, if process.near { SLOW_NS } else { LIMIT_NS }) {
                 process.limit_ns = Some(now_ns);
                 let limits = read_limit(*pid, &mut self.buffer);
                 if let Some((soft, hard)) = problems.check(limits) {
@@ -88,7 +96,13 @@ impl Source for Descriptors {
                     tell_limits(*pid, soft, hard, world, &mut self.buffer, out);
                 }
             }
-            if !(every_tick || process.near || is_due(process.counted_ns)) {
+            let is_still = now_ns.saturating_sub(process.moved_ns) >= ACTIVE_NS;
+            let rest_ns = match (often, is_still) {
+                (true, false) => 0,
+                (true, true) => STILL_NS,
+                (false, _) => SLOW_NS,
+            };
+            if !(is_young || process.near || is_due(process.counted_ns, rest_ns)) {
                 continue;
             }
             let (window, used) = Window::around(clock, || count(*pid, size_is_count));
@@ -99,7 +113,9 @@ impl Source for Descriptors {
                 let percent = |count: u64| count.saturating_mul(100) / limit.max(1);
                 percent(used) >= NEAR_PERCENT || percent(used.saturating_sub(process.used)) >= FAST_PERCENT
             });
-            process.used = used;
+            if process.used != used {
+                (process.used, process.moved_ns) = (used, now_ns);
+            }
             let limit = process.limit.map(|limit| (limit, "RLIMIT_NOFILE (soft)"));
             out.usage(Resource::Descriptors, &Subject::process(*pid), used, limit, window);
         }

@@ -131,6 +131,11 @@ impl Collector {
         self.world.noted.insert(pid);
     }
 
+    /// Makes the next tick read every namespace, quiet ones included: something begins or ends there.
+    pub fn look_everywhere(&mut self) {
+        self.world.everywhere = true;
+    }
+
     /// Reads what is due and adds to the frame what changed. Processes and cgroups that the frame already
     /// names are looked up as well.
     pub fn tick(&mut self, clock: Clock<'_>, frame: &mut Frame) {

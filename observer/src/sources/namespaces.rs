@@ -3,7 +3,7 @@
 //! Counters come from `/proc/PID/net`, through any process that lives there. sock_diag answers for the
 //! namespace that its socket was opened in, so that takes a visit, done by a thread that ends with it: the
 //! namespace of observer's own threads never changes. An open socket keeps its namespace alive, so it is
-//! closed as soon as no process of the namespace is left, which is checked at every tick.
+//! closed soon after no process of the namespace is left, which is checked before each read.
 
 use std::{collections::BTreeMap, fs, fs::File, io, os::unix::fs::MetadataExt, thread};
 
@@ -67,11 +67,12 @@ impl Source for Namespaces {
             // Without an id of its own the namespace could not be named; 0 is nobody's.
             world.namespaces.push(Namespace::new(id.unwrap_or(0), world.own_pid, true));
         }
-        for ended in revalidate(world) {
-            out.namespace_ends(ended, Window { before_ns: now_ns, after_ns: clock() });
-        }
         if self.seen.replace(world.process_changes) != Some(world.process_changes) {
             discover(world);
+        }
+        self.take_turns(world, now_ns);
+        for ended in revalidate(world) {
+            out.namespace_ends(ended, Window { before_ns: now_ns, after_ns: clock() });
         }
         let closed = |namespace: &&mut Namespace| {
             let retry = |tried_ns| now_ns.saturating_sub(tried_ns) >= RETRY_NS;
@@ -85,7 +86,6 @@ impl Source for Namespaces {
                 text
             });
         }
-        self.take_turns(world, now_ns);
         problems.finish()
     }
 }
@@ -94,6 +94,7 @@ impl Namespaces {
     /// Decides which namespaces are read at this tick.
     fn take_turns(&mut self, world: &mut World, now_ns: u64) {
         let count = world.namespaces.len();
+        let everywhere = std::mem::take(&mut world.everywhere);
         let (mut busy, mut idle) = (0, 0);
         let first = self.turn;
         for step in 0..count {
@@ -102,7 +103,9 @@ impl Namespaces {
             let Some(namespace) = world.namespaces.get_mut(at) else { continue };
             let is_busy = generator(namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
             let rest_ns = if namespace.listeners.is_empty() { IDLE_NS } else { LISTENING_NS };
-            namespace.due = if is_busy {
+            namespace.due = if everywhere {
+                true
+            } else if is_busy {
                 busy += 1;
                 busy <= MOST_BUSY
             } else if now_ns.saturating_sub(namespace.read_ns) + SLACK_NS >= rest_ns {
@@ -119,14 +122,14 @@ impl Namespaces {
     }
 }
 
-/// Looks whether the process that stands for each namespace still lives there; if not, another one has to.
-/// Returns the namespaces without any.
+/// Looks whether the process that stands for each namespace still lives there, before it is read; if not, another one has
+/// to. Returns the namespaces without any.
 fn revalidate(world: &mut World) -> Vec<u32> {
     let World { namespaces, processes, .. } = world;
     let mut ended = Vec::new();
     namespaces.retain_mut(|namespace| {
         let lives_there = |pid| id_of(pid).is_ok_and(|id| id == namespace.id);
-        if namespace.own || lives_there(namespace.pid) {
+        if namespace.own || !namespace.due || lives_there(namespace.pid) {
             return true;
         }
         let mut others = processes.iter().filter(|(_, process)| process.netns == Some(namespace.id));
@@ -207,8 +210,16 @@ pub(super) fn inside<T: Send>(
 
 #[cfg(test)]
 mod tests {
+    use observer_common::Signal;
+
     use super::*;
-    use crate::sources::world::Process;
+    use crate::{
+        core::{
+            frame::{Frame, SignalSample, Tier},
+            subject::Subject,
+        },
+        sources::world::{Listener, Process},
+    };
 
     #[test]
     fn the_link_names_the_namespace() {
@@ -230,6 +241,43 @@ mod tests {
         discover(&mut world);
         let found: Vec<_> = world.namespaces.iter().map(|n| (n.id, n.pid, n.own)).collect();
         assert_eq!(found, [(7, 1, true), (8, 2, false)]);
+    }
+
+    #[test]
+    fn a_quiet_namespace_waits_for_its_turn_unless_something_happens_there_or_everywhere() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(7, 1, true));
+        let mut source = Namespaces::default();
+        let ms = |ms: u64| 10_000_000_000 + ms * 1_000_000;
+        let mut is_due = |world: &mut World, now_ns| {
+            source.take_turns(world, now_ns);
+            world.due_namespaces().count() == 1
+        };
+        assert!(is_due(&mut world, ms(0)));
+        assert!(!is_due(&mut world, ms(400)));
+        assert!(is_due(&mut world, ms(500)));
+        world.namespaces[0].listeners.insert(([127, 0, 0, 1], 80).into(), Listener::default());
+        assert!(!is_due(&mut world, ms(600)));
+        assert!(is_due(&mut world, ms(700)));
+        world.everywhere = true;
+        assert!(is_due(&mut world, ms(701)));
+        assert!(!is_due(&mut world, ms(702)));
+        let counted = SignalSample {
+            signal: Signal::ConnectAttempt,
+            tier: Tier::Tracepoint,
+            subject: Subject::namespace(7),
+            reason: None,
+            generator: false,
+            count: 1,
+            first_ns: None,
+            last_ns: None,
+            peak: None,
+            limit: None,
+            read_ns: ms(703),
+            since_ns: ms(702),
+        };
+        world.stir(ms(703), &Frame { signals: vec![counted], ..Frame::default() });
+        assert!(is_due(&mut world, ms(703)));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct World {
     pub(super) namespaces: Vec<Namespace>,
     /// Processes that hold a listener, and which ones.
     pub(super) owners: BTreeMap<u32, BTreeSet<(u32, SocketAddr)>>,
+    /// Whether every namespace is read at this tick, whoever's turn it is.
+    pub(super) everywhere: bool,
     /// Rises whenever a listener appears or is closed.
     pub(super) listener_changes: u64,
     /// Limits that hold for the whole host.
