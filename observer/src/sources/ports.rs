@@ -272,10 +272,9 @@ mod tests {
     fn the_fuller_a_range_the_sooner_it_is_looked_at_again() {
         assert_eq!(
             [0, 49, 50, 99, 100, 200].map(|used| share_at(used, 200)),
-            [SHARE, SHARE, SHARE_CLOSER, SHARE_CLOSER, SHARE_NEAR, SHARE_NEAR]
+            [2000, 2000, 1000, 1000, 400, 400]
         );
         assert_eq!(share_at(0, 0), SHARE);
-        assert!(SHARE > SHARE_CLOSER && SHARE_CLOSER > SHARE_NEAR);
     }
 
     #[test]
