@@ -99,3 +99,23 @@ fn choose(names: &[String]) -> Result<Vec<&'static Bench>> {
     };
     names.iter().map(find).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn each_bench_has_its_part_of_the_document() {
+        let document = include_str!("../../../docs/performance.md");
+        for bench in ALL {
+            let part = format!("\n## {0}\n", bench.name);
+            assert!(document.contains(&part), "docs/performance.md says nothing of {}", bench.name);
+            let part = format!("<!-- generated: {} -->", bench.name);
+            assert!(
+                document.contains(&part),
+                "docs/performance.md has no place for the numbers of {}",
+                bench.name
+            );
+        }
+    }
+}

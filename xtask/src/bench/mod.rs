@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: measures what observing costs on this host and in virtual machines, beside the budgets and
 //! beside what one would use instead, and writes it down.
 //!
+//! Each bench has its part of the document, and what is measured anew replaces that part alone.
+//!
 //! - [`row`] is what the lab prints, [`tables`] and [`growth`] what the document has of it, [`chart`] draws.
 
 mod chart;
@@ -73,10 +75,7 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
         step(format!("over budget: {}, {}: {}", row.what, row.told_with(), row.measured()));
     }
     let all_kept = broken.is_empty();
-    // A document of some of it would pass for all of it.
-    if args.names.is_empty() && !args.no_vm && !args.only_vm {
-        write(tree, args, &rows)?;
-    }
+    write(tree, args, &rows)?;
     Ok(if all_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -147,17 +146,18 @@ impl Args {
     }
 }
 
+/// Writes the parts of the document that were measured, each with where and how; the others stay.
 fn write(tree: &Tree, args: &Args, rows: &[Row]) -> Result<()> {
     let path = tree.root.join(DOCUMENT);
-    let text = fs::read_to_string(&path).with_context(|| format!("{DOCUMENT} cannot be read"))?;
-    let pictures = growth::draw(tree, rows)?;
-    let tables =
-        tables::tables(rows, |bench| if bench == growth::BENCH { pictures.clone() } else { String::new() });
-    let text =
-        replace(&text, "machine", &machine(args)?).and_then(|text| replace(&text, "measured", &tables));
-    fs::write(&path, text.context(DOCUMENT)?).with_context(|| format!("{DOCUMENT} cannot be written"))?;
-    step(format!("{DOCUMENT} is rewritten"));
-    Ok(())
+    let mut text = fs::read_to_string(&path).with_context(|| format!("{DOCUMENT} cannot be read"))?;
+    let machine = machine(args)?;
+    for bench in tables::benches(rows) {
+        let pictures = if bench == growth::BENCH { growth::draw(tree, rows)? } else { String::new() };
+        let part = format!("{machine}\n\n{}{pictures}", tables::table(bench, rows));
+        text = replace(&text, bench, &part).context(DOCUMENT)?;
+        step(format!("{DOCUMENT}: {bench} is rewritten"));
+    }
+    fs::write(&path, text).with_context(|| format!("{DOCUMENT} cannot be written"))
 }
 
 /// Where and how it was measured.
@@ -175,10 +175,11 @@ fn machine(args: &Args) -> Result<String> {
         fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel does not say its name")?;
     let version = kernel.trim().split('-').next().unwrap_or_default();
     Ok(format!(
-        "`cargo xtask bench --rounds {} --seconds {} --soak-minutes {}` on {cpus} CPUs ({}), Linux {version}.",
+        "Observer {} on {cpus} CPUs ({}), Linux {version}: `--rounds {} --seconds {} --soak-minutes {}`.",
+        env!("CARGO_PKG_VERSION"),
+        models.first().map_or("unknown", String::as_str),
         args.rounds,
         args.seconds,
         args.soak_minutes,
-        models.first().map_or("unknown", String::as_str),
     ))
 }

@@ -1,22 +1,23 @@
-//! What was measured, as tables.
+//! What was measured, as a table per bench.
 
 use std::fmt::Write as _;
 
 use super::row::Row;
 
-/// A table per bench, in the order in which they came, and below it what `after` gives for it.
-pub fn tables(rows: &[Row], after: impl Fn(&str) -> String) -> String {
+/// The benches of these rows, in the order in which they came.
+pub fn benches(rows: &[Row]) -> Vec<&str> {
     let mut benches: Vec<&str> = Vec::new();
     for row in rows {
         if !benches.contains(&row.bench.as_str()) {
             benches.push(&row.bench);
         }
     }
-    benches.into_iter().map(|bench| format!("{}{}", table(bench, rows), after(bench))).collect()
+    benches
 }
 
-fn table(bench: &str, rows: &[Row]) -> String {
-    let mut text = format!("\n### {bench}\n\n| what | with | measured | budget |\n|---|---|---|---|\n");
+/// The rows of one bench.
+pub fn table(bench: &str, rows: &[Row]) -> String {
+    let mut text = String::from("| what | with | measured | budget |\n|---|---|---|---|\n");
     let of_bench: Vec<&Row> = rows.iter().filter(|row| row.bench == bench).collect();
     for same in of_bench.chunk_by(|one, other| is_same(one, other)) {
         let measured: Vec<String> = same.iter().map(|row| row.measured()).collect();
@@ -49,13 +50,13 @@ mod tests {
                 r#"{"bench": "programs", "what": "p", "unit": "ns", "value": 20.5, "low": null, "high": null}"#,
             ),
         ];
-        let expected = "\n### requests\n\n| what | with | measured | budget |\n|---|---|---|---|\n\
+        assert_eq!(benches(&rows), ["requests", "programs"]);
+        let requests = "| what | with | measured | budget |\n|---|---|---|---|\n\
                         | p99 | observer | 1.013 (0.99 to 1.1) on/off | at most 1.02: holds |\n\
-                        | p99 | ss | 1.013 (0.99 to 1.1) on/off |  |\n\
-                        \nrequests ends\n\
-                        \n### programs\n\n| what | with | measured | budget |\n|---|---|---|---|\n\
-                        | p | observer | 3 runs, 20.5 ns |  |\n\
-                        \nprograms ends\n";
-        assert_eq!(tables(&rows, |bench| format!("\n{bench} ends\n")), expected);
+                        | p99 | ss | 1.013 (0.99 to 1.1) on/off |  |\n";
+        assert_eq!(table("requests", &rows), requests);
+        let programs = "| what | with | measured | budget |\n|---|---|---|---|\n\
+                        | p | observer | 3 runs, 20.5 ns |  |\n";
+        assert_eq!(table("programs", &rows), programs);
     }
 }
