@@ -41,7 +41,7 @@ pub static LOADS_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);
 pub static FAILURES_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);
 
 /// Occurrences that found no room in [`LOADS`] or [`FAILURES`], in the one element: user space reads it at every
-/// tick.
+/// tenth tick.
 #[map]
 pub static LOST: PerCpuArray<[u64; Signal::COUNT]> = PerCpuArray::with_max_entries(1, 0);
 

@@ -221,6 +221,9 @@ impl Observation {
     /// The same as [`Self::tick`], with what is due later: something begins or ends now.
     pub(super) fn look_everywhere(&mut self, marks: Vec<Mark>) -> Vec<Happening> {
         self.collector.look_everywhere();
+        if let Probes::Loaded { drain, .. } = &mut self.probes {
+            drain.look_at_losses();
+        }
         self.tick(marks)
     }
 

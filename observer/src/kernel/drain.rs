@@ -37,7 +37,7 @@ pub struct Drain {
     losses: HashMap<String, u64>,
     /// Descriptors of the attached programs, by their hooks.
     programs: BTreeMap<String, Vec<i32>>,
-    /// Ticks so far; none makes the next one look at everything.
+    /// Ticks since all losses were last looked at on purpose.
     ticks: u64,
 }
 
@@ -207,9 +207,14 @@ impl Drain {
         events
     }
 
+    /// Makes the next tick look at what was lost, because something begins or ends.
+    pub fn look_at_losses(&mut self) {
+        self.ticks = 0;
+    }
+
     /// Makes the next tick look at everything, because it is the last one.
     pub fn look_at_everything(&mut self) {
-        self.ticks = 0;
+        self.look_at_losses();
         for counted in [&mut self.failures, &mut self.loads] {
             counted.pace = Pace::every_ms(0);
             // Whatever the news say: an interrupted program may have put back what another one added to them.

@@ -26,7 +26,7 @@ const NEAR: u64 = 4;
 /// How much of the limit the entries have to change by to be told more than once a second.
 const STEP: u64 = 256;
 
-/// Reads the tables of the namespaces whose turn it is: those in use, or near the limit, at every tick.
+/// Reads the tables of the namespaces whose turn it is: those in use, or near the limit, at each of them.
 #[derive(Debug, Default)]
 pub(super) struct Conntrack {
     tables: HashMap<u32, Table>,

@@ -102,7 +102,7 @@ impl Source for Descriptors {
                 (true, true) => STILL_NS,
                 (false, _) => SLOW_NS,
             };
-            if !(is_young || process.near || is_due(process.counted_ns, rest_ns)) {
+            if !((often && is_young) || process.near || is_due(process.counted_ns, rest_ns)) {
                 continue;
             }
             let (window, used) = Window::around(clock, || count(*pid, size_is_count));
@@ -121,7 +121,7 @@ impl Source for Descriptors {
         }
         let window = Window { before_ns: now_ns, after_ns: clock() };
         self.followed.retain(|pid, process| {
-            let was_alive = process.alive_ns >= Some(now_ns);
+            let was_alive = process.alive_ns >= Some(now_ns.saturating_sub(STILL_NS));
             let keep = pids.contains(pid) && (was_alive || !processes::has_ended(*pid));
             if !keep {
                 out.usage_ends(Resource::Descriptors, &Subject::process(*pid), 0, window);

@@ -139,7 +139,11 @@ pub(super) enum WireError {
 
 /// What to look at when the kernel refuses.
 fn hint(errno: i32) -> &'static str {
-    if errno == libc::ENOENT { " (the modules inet_diag and tcp_diag may not be loaded)" } else { "" }
+    match errno {
+        // Without tcp_diag, and without inet_diag.
+        libc::ENOENT | libc::EOPNOTSUPP => " (the modules inet_diag and tcp_diag may not be loaded)",
+        _ => "",
+    }
 }
 
 /// Reads one datagram of an answer and hands each socket to `each`. Messages of another sequence are what

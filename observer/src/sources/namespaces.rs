@@ -16,7 +16,7 @@ use super::{
     world::{Diag, Namespace, World},
 };
 
-/// Namespaces with traffic that are read at one tick, at most.
+/// Namespaces with listeners or traffic that are read at one tick, at most.
 const MOST_BUSY: usize = 16;
 /// Others that are read at one tick, at most.
 const MOST_IDLE: usize = 4;
@@ -41,8 +41,6 @@ const MOST: usize = 1_024;
 pub(super) struct Namespaces {
     /// [`World::process_changes`] at the last look.
     seen: Option<u64>,
-    /// Where the turn of the busy ones begins when there are too many for one tick.
-    turn: usize,
 }
 
 impl Source for Namespaces {
@@ -70,13 +68,13 @@ impl Source for Namespaces {
         if self.seen.replace(world.process_changes) != Some(world.process_changes) {
             discover(world);
         }
-        self.take_turns(world, now_ns);
+        take_turns(world, now_ns);
         for ended in revalidate(world) {
             out.namespace_ends(ended, Window { before_ns: now_ns, after_ns: clock() });
         }
         let closed = |namespace: &&mut Namespace| {
             let retry = |tried_ns| now_ns.saturating_sub(tried_ns) >= RETRY_NS;
-            namespace.diag.is_err() && namespace.opened_ns.is_none_or(retry)
+            namespace.due && namespace.diag.is_err() && namespace.opened_ns.is_none_or(retry)
         };
         for namespace in world.namespaces.iter_mut().filter(closed).take(MOST_VISITS) {
             namespace.opened_ns = Some(now_ns);
@@ -90,36 +88,29 @@ impl Source for Namespaces {
     }
 }
 
-impl Namespaces {
-    /// Decides which namespaces are read at this tick.
-    fn take_turns(&mut self, world: &mut World, now_ns: u64) {
-        let count = world.namespaces.len();
-        let everywhere = std::mem::take(&mut world.everywhere);
-        let (mut busy, mut idle) = (0, 0);
-        let first = self.turn;
-        for step in 0..count {
-            let at = (first + step) % count;
-            let generator = |pid| world.generator.contains(&pid);
-            let Some(namespace) = world.namespaces.get_mut(at) else { continue };
-            let is_busy = generator(namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
-            let rest_ns = if namespace.listeners.is_empty() { IDLE_NS } else { LISTENING_NS };
-            namespace.due = if everywhere {
-                true
-            } else if is_busy {
-                busy += 1;
-                busy <= MOST_BUSY
-            } else if now_ns.saturating_sub(namespace.read_ns) + SLACK_NS >= rest_ns {
-                idle += 1;
-                idle <= MOST_IDLE
-            } else {
-                false
-            };
-            if namespace.due {
-                namespace.read_ns = now_ns.max(1);
-                self.turn = (at + 1) % count;
-            }
+/// Decides which namespaces are read at this tick.
+fn take_turns(world: &mut World, now_ns: u64) {
+    let everywhere = std::mem::take(&mut world.everywhere);
+    let World { namespaces, generator, .. } = world;
+    let (mut busy, mut idle) = (Vec::new(), Vec::new());
+    for namespace in namespaces.iter_mut() {
+        namespace.due = everywhere;
+        let has_rested = |rest_ns| now_ns.saturating_sub(namespace.read_ns) + SLACK_NS >= rest_ns;
+        let is_active =
+            generator.contains(&namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
+        let listens = !namespace.listeners.is_empty();
+        if is_active || (listens && has_rested(LISTENING_NS)) {
+            busy.push(namespace);
+        } else if !listens && has_rested(IDLE_NS) {
+            idle.push(namespace);
         }
     }
+    for (mut ripe, most) in [(busy, MOST_BUSY), (idle, MOST_IDLE)] {
+        // Those first that have waited longest, so that all get their turn.
+        ripe.sort_by_key(|namespace| namespace.read_ns);
+        ripe.into_iter().take(most).for_each(|namespace| namespace.due = true);
+    }
+    world.due_namespaces().for_each(|namespace| namespace.read_ns = now_ns.max(1));
 }
 
 /// Looks whether the process that stands for each namespace still lives there, before it is read; if not, another one has
@@ -247,10 +238,9 @@ mod tests {
     fn a_quiet_namespace_waits_for_its_turn_unless_something_happens_there_or_everywhere() {
         let mut world = World::default();
         world.namespaces.push(Namespace::new(7, 1, true));
-        let mut source = Namespaces::default();
         let ms = |ms: u64| 10_000_000_000 + ms * 1_000_000;
-        let mut is_due = |world: &mut World, now_ns| {
-            source.take_turns(world, now_ns);
+        let is_due = |world: &mut World, now_ns| {
+            take_turns(world, now_ns);
             world.due_namespaces().count() == 1
         };
         assert!(is_due(&mut world, ms(0)));
@@ -289,10 +279,24 @@ mod tests {
             namespace.active_ns = u64::MAX;
             world.namespaces.push(namespace);
         }
-        let mut source = Namespaces::default();
         for tick in 1..=7_u64 {
-            source.take_turns(&mut world, tick * 100_000_000);
+            take_turns(&mut world, tick * 100_000_000);
             assert_eq!(world.due_namespaces().count(), MOST_BUSY);
+        }
+        assert!(world.namespaces.iter().all(|namespace| namespace.read_ns > 0));
+    }
+
+    #[test]
+    fn beside_a_busy_namespace_all_idle_ones_get_their_turn() {
+        let mut world = World::default();
+        for id in 1..=40 {
+            world.namespaces.push(Namespace::new(id, id, false));
+        }
+        world.namespaces[20].active_ns = u64::MAX;
+        for tick in 100..110_u64 {
+            take_turns(&mut world, tick * 100_000_000);
+            assert!(world.namespaces[20].due);
+            assert_eq!(world.due_namespaces().count(), 1 + MOST_IDLE);
         }
         assert!(world.namespaces.iter().all(|namespace| namespace.read_ns > 0));
     }

@@ -15,7 +15,7 @@ use crate::core::subject::Subject;
 
 /// While no segment arrives, the file is read this often. A connection whose end was only waited for may
 /// still go into TIME_WAIT then, or fail to.
-const QUIET_INTERVAL_NS: u64 = 450_000_000;
+const QUIET_INTERVAL_NS: u64 = 350_000_000;
 
 /// Columns of section TcpExt, and the signal that each one counts.
 const COLUMNS: [(&str, Signal); 6] = [

@@ -9,7 +9,7 @@ use super::{
 use crate::core::{frame::Resource, subject::Subject};
 
 /// How often it is read while no segment arrives.
-const QUIET_INTERVAL_NS: u64 = 450_000_000;
+const QUIET_INTERVAL_NS: u64 = 350_000_000;
 
 /// Reads the namespaces whose turn it is.
 #[derive(Debug, Default)]

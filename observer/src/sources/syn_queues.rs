@@ -32,8 +32,10 @@ pub(super) struct SynQueues {
     requests: BTreeMap<SocketAddr, u64>,
     /// Where the turn is.
     latest: usize,
-    /// Namespaces that had no request while they were quiet.
-    empty: BTreeSet<u32>,
+    /// Namespaces that had no request while they were quiet, and when a segment had arrived there last.
+    empty: BTreeMap<u32, u64>,
+    /// Namespaces where a queue was filling at the latest walk.
+    filling: BTreeSet<u32>,
 }
 
 impl Default for SynQueues {
@@ -44,7 +46,8 @@ impl Default for SynQueues {
             datagram: Datagram::default(),
             requests: BTreeMap::new(),
             latest: 0,
-            empty: BTreeSet::new(),
+            empty: BTreeMap::new(),
+            filling: BTreeSet::new(),
         }
     }
 }
@@ -79,23 +82,24 @@ impl Source for SynQueues {
             return Err(error);
         }
         let requests = assign(&self.requests, &namespace.listeners);
-        let mut share = SHARE;
+        self.filling.remove(&namespace.id);
         for (address, listener) in &namespace.listeners {
             let subject = Subject { cgroup: listener.cgroup, ..Subject::listener(namespace.id, *address) };
             let used = requests.get(address).copied().unwrap_or(0);
             let by = listener.limit_set_by(namespace.sysctls.somaxconn);
             if used.saturating_mul(FILLING) > listener.backlog {
-                share = SHARE_FILLING;
+                self.filling.insert(namespace.id);
             }
             out.usage(Resource::SynQueue, &subject, used, Some((listener.backlog, by)), window);
         }
-        self.pace.set_share(share);
-        self.pace.ran_at(window.before_ns, cost);
         if requests.is_empty() && namespace.quiet.is_some() {
-            self.empty.insert(namespace.id);
+            self.empty.insert(namespace.id, namespace.arrival_ns);
         } else {
             self.empty.remove(&namespace.id);
         }
+        self.filling.retain(|id| world.namespaces.iter().any(|namespace| namespace.id == *id));
+        self.pace.set_share(if self.filling.is_empty() { SHARE } else { SHARE_FILLING });
+        self.pace.ran_at(window.before_ns, cost);
         Ok(())
     }
 }
@@ -103,7 +107,7 @@ impl Source for SynQueues {
 impl SynQueues {
     /// Whether a namespace may have requests: without a segment none come to where there were none.
     fn is_worth_it(&self, namespace: &Namespace) -> bool {
-        let still_empty = namespace.quiet.is_some() && self.empty.contains(&namespace.id);
+        let still_empty = self.empty.get(&namespace.id) == Some(&namespace.arrival_ns);
         !namespace.listeners.is_empty() && namespace.diag.is_ok() && !still_empty
     }
 

@@ -113,7 +113,8 @@ impl Source for Sysctls {
 
 /// Whether the sysctls of a namespace are to be read.
 fn is_due(namespace: &Namespace, now_ns: u64) -> bool {
-    namespace.sysctls.read_ns == 0 || now_ns.saturating_sub(namespace.sysctls.read_ns) >= INTERVAL_NS
+    let read_ns = namespace.sysctls.read_ns;
+    namespace.due && (read_ns == 0 || now_ns.saturating_sub(read_ns) >= INTERVAL_NS)
 }
 
 /// Reads a sysctl as the calling thread sees it.

@@ -121,8 +121,8 @@ pub(super) struct Namespace {
     pub(super) sent: Option<u64>,
     /// When either was last seen to move.
     pub(super) active_ns: u64,
-    /// The latest read that found no segment for a while, if nothing has arrived since. What only a segment
-    /// can change was then as it had been read last, so it need not be read again.
+    /// Its latest read, if that found no segment for a while. What only a segment can change was then as it had
+    /// been read last, so it need not be read again.
     pub(super) quiet: Option<Window>,
     /// When `sockstat` was read last.
     pub(super) sockstat_ns: Option<u64>,
@@ -132,7 +132,7 @@ pub(super) struct Namespace {
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
     /// Its sysctls.
     pub(super) sysctls: Sysctls,
-    /// Its files that are read at every tick.
+    /// Its files that are read at every turn.
     kept: BTreeMap<&'static str, Kept>,
 }
 
@@ -160,7 +160,7 @@ impl Namespace {
         }
     }
 
-    /// Reads a file below `net/` of this namespace that is read at every tick. In observer's own namespace it stays
+    /// Reads a file below `net/` of this namespace that is read at every turn. In observer's own namespace it stays
     /// open; there may be too many others for that.
     pub(super) fn read<'b>(
         &mut self,

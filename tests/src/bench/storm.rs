@@ -35,8 +35,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const FLOODERS: usize = 2;
 /// Nobody listens there in a namespace of one's own.
 const CLOSED: u16 = 9;
-/// Long enough for every tick and for the scrape after it.
-const SETTLED: Duration = Duration::from_millis(500);
+/// Long enough for the look at what was lost, once a second, and for the scrape after it.
+const SETTLED: Duration = Duration::from_millis(1_500);
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let mut resent = Vec::new();

@@ -78,6 +78,9 @@ fn addresses_keep_their_family_and_mapped_ones_become_ipv4() {
 fn refusals_are_errors_and_what_is_left_of_another_dump_is_passed_over() {
     let refused = message(NLMSG_ERROR, SEQUENCE, &(-libc::ENOENT).to_ne_bytes());
     assert_eq!(read(&refused).1, Err(WireError::Refused(libc::ENOENT)));
+    for errno in [libc::ENOENT, libc::EOPNOTSUPP] {
+        assert!(WireError::Refused(errno).to_string().contains("tcp_diag"), "errno {errno}");
+    }
     let failed = message(NLMSG_DONE, SEQUENCE, &(-libc::EINVAL).to_ne_bytes());
     assert_eq!(read(&failed).1, Err(WireError::Refused(libc::EINVAL)));
     let old = message(NLMSG_ERROR, SEQUENCE - 1, &(-libc::ENOENT).to_ne_bytes());
