@@ -11,8 +11,6 @@ use anyhow::Result;
 
 /// How long a client may take to send its request, or to go away after the answer.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// The same where nothing may be done without it.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// What a client says that wants the service to close the connection.
 const CLOSE: &[u8] = b"Connection: close";
 /// One piece of an answer's body.
@@ -72,10 +70,9 @@ fn next_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(request))
 }
 
-/// Closes a connection whose request has arrived and is not read: the kernel resets it. What is closed before, because a
-/// client on a slow machine takes its time, is reset by the request that comes later, and counts as that.
+/// Closes a connection whose request has arrived and is not read: the kernel resets it.
 pub fn reset(stream: &TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     stream.peek(&mut [0]).map(drop)
 }
 

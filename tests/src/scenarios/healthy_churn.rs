@@ -36,7 +36,7 @@ const HALF_OPEN_MS: u64 = 600;
 /// One after the other takes its place: asking for half-open connections is dear, and is not done often.
 const VOLLEYS: u32 = 20;
 /// How long the ports stay in TIME_WAIT under observation, beyond that: on a slow machine under load, one look at them
-/// takes tens of milliseconds, and observer rests for five hundred times as long after one that finds a quarter in use.
+/// takes tens of milliseconds, and observer rests for a thousand times as long after one that finds a quarter in use.
 const STEADY: Duration = Duration::from_secs(20);
 
 fn play(stage: &Stage) -> Result<Ending> {
