@@ -2,6 +2,7 @@
 
 mod clock;
 mod command;
+mod courtesy;
 mod doctor;
 mod effort;
 mod ending;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     clock::mono_ns,
+    courtesy::Courtesy,
     ending,
     exposed::{self, Exposed},
     mark,
@@ -54,6 +55,7 @@ pub(super) fn live(args: LiveArgs) -> Result<()> {
         "the dashboard needs a terminal: use `observer run --for 60s` where there is none"
     );
     let options = tui::Options { title: title(&args), monochrome: args.monochrome, mode: tui::Mode::Live };
+    Courtesy::begin();
     let signals = signals::catch()?;
     let (feed, feeds) = channel();
     let (requests, asked) = unbounded_channel();

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     clock::mono_ns,
     command,
+    courtesy::Courtesy,
     exposed::{self, Exposed},
     judge::Judge,
     observation::{Observation, Subject},
@@ -60,6 +61,7 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
 struct Run {
     args: RunArgs,
     output: Output,
+    courtesy: Courtesy,
     observation: Observation,
     wait: Wait,
     judge: Judge,
@@ -81,6 +83,7 @@ impl Run {
             None if args.command.is_empty() => Output::Stdout,
             None => Output::Stderr,
         };
+        let courtesy = Courtesy::begin();
         let signals = signals::catch()?;
         let plan = args.plan.iter().flat_map(|plan| &plan.0);
         let subject = Subject {
@@ -102,7 +105,7 @@ impl Run {
             say(format_args!("{why}"));
         }
         let judge = Judge::new(observation.engine());
-        Ok(Self { args, output, observation, wait, judge, signals })
+        Ok(Self { args, output, courtesy, observation, wait, judge, signals })
     }
 
     async fn finish(mut self) -> Result<u8> {
@@ -151,7 +154,8 @@ impl Run {
         // The last look before the load, so that what follows is the run's.
         self.observation.look_everywhere(Vec::new());
         let at_ns = mono_ns();
-        let child = command::start(&self.args.command, self.wait.marks_path());
+        let marks = self.wait.marks_path();
+        let child = self.courtesy.except_for(|| command::start(&self.args.command, marks));
         let _ = self.observation.unwatch(own);
         let child = child?;
         let pid = child.id();

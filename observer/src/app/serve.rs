@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{
     clock::{mono_ns, real_ns},
+    courtesy::Courtesy,
     exposed::{self, Exposed},
     observation::{Observation, Subject},
     say,
@@ -32,6 +33,7 @@ struct Service {
 }
 
 pub(super) fn serve(args: ServeArgs) -> Result<()> {
+    Courtesy::begin();
     let signals = signals::catch()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
