@@ -21,13 +21,16 @@ pub(super) mod states {
 
 const HEADER: usize = 16;
 const REQUEST: usize = 60;
-/// Where a request has its states.
-const STATES: usize = 52;
+/// Where a request has the identity of a socket, and how long that is.
+const IDENTITY: usize = 4;
+const IDENTITY_LENGTH: usize = 48;
 const MESSAGE: usize = 72;
 const ATTRIBUTE: usize = 4;
 
+/// `NLM_F_REQUEST`, for one socket.
+const ONE: u16 = 0x1;
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
-const DUMP_FLAGS: u16 = 0x301;
+const DUMP: u16 = 0x301;
 /// The first kind of request there was. Unlike SOCK_DIAG_BY_FAMILY, which made it the compatible one, it is answered with
 /// the sockets of both families (`inet_diag_dump_compat` in net/ipv4/inet_diag.c), in one walk of the table.
 const TCPDIAG_GETSOCK: u16 = 18;
@@ -38,6 +41,8 @@ const NLMSG_DONE: u16 = 3;
 const ATTR_BYTECODE: u16 = 1;
 const ATTR_SKMEMINFO: u16 = 7;
 const ATTR_CGROUP_ID: u16 = 21;
+/// The extension of a request that asks for [`ATTR_SKMEMINFO`].
+const WITH_DROPS: u8 = 1 << (ATTR_SKMEMINFO - 1);
 /// Position of the drops among the words of [`ATTR_SKMEMINFO`].
 const SKMEMINFO_DROPS: usize = 8;
 
@@ -61,16 +66,9 @@ impl Query {
         let filter = self.own_port.map(|(low, high)| port_filter(low, high));
         let length = HEADER + REQUEST + filter.map_or(0, |filter| ATTRIBUTE + filter.len());
         let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&(length as u32).to_ne_bytes());
-        bytes.extend_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
-        bytes.extend_from_slice(&DUMP_FLAGS.to_ne_bytes());
-        bytes.extend_from_slice(&sequence.to_ne_bytes());
-        bytes.extend_from_slice(&0_u32.to_ne_bytes());
-        let extensions = if self.with_drops { 1 << (ATTR_SKMEMINFO - 1) } else { 0 };
-        bytes.extend_from_slice(&[libc::AF_UNSPEC as u8, 0, 0, extensions]);
-        bytes.resize(HEADER + STATES, 0);
-        bytes.extend_from_slice(&self.states.to_ne_bytes());
-        bytes.resize(HEADER + REQUEST, 0);
+        header(&mut bytes, length, DUMP, sequence);
+        let extensions = if self.with_drops { WITH_DROPS } else { 0 };
+        request(&mut bytes, libc::AF_UNSPEC, extensions, &[0; IDENTITY_LENGTH], self.states);
         if let Some(filter) = filter {
             bytes.extend_from_slice(&((ATTRIBUTE + filter.len()) as u16).to_ne_bytes());
             bytes.extend_from_slice(&ATTR_BYTECODE.to_ne_bytes());
@@ -78,6 +76,56 @@ impl Query {
         }
         bytes
     }
+}
+
+/// Requests for listeners that a dump showed, one message for each: without a walk of any table, and with their drops. Each
+/// is answered by a datagram of its own: an error `ENOENT` where the socket is not the one by its address any more.
+pub(super) fn encode_known(listeners: &[Entry], sequence: u32) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(listeners.len() * (HEADER + REQUEST));
+    for listener in listeners {
+        let (family, identity) = identity(listener);
+        header(&mut bytes, HEADER + REQUEST, ONE, sequence);
+        request(&mut bytes, family, WITH_DROPS, &identity, states::LISTEN);
+    }
+    bytes
+}
+
+fn header(bytes: &mut Vec<u8>, length: usize, flags: u16, sequence: u32) {
+    bytes.extend_from_slice(&(length as u32).to_ne_bytes());
+    bytes.extend_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
+    bytes.extend_from_slice(&flags.to_ne_bytes());
+    bytes.extend_from_slice(&sequence.to_ne_bytes());
+    bytes.extend_from_slice(&0_u32.to_ne_bytes());
+}
+
+fn request(bytes: &mut Vec<u8>, family: i32, extensions: u8, identity: &[u8; IDENTITY_LENGTH], states: u32) {
+    bytes.extend_from_slice(&[family as u8, 0, 0, extensions]);
+    bytes.extend_from_slice(identity);
+    bytes.extend_from_slice(&states.to_ne_bytes());
+    // No names of tables.
+    bytes.extend_from_slice(&[0; 4]);
+}
+
+/// The address family of a listener, and its `inet_diag_sockid`: own port, remote port, own address, remote address,
+/// interface, cookie.
+fn identity(listener: &Entry) -> (i32, [u8; IDENTITY_LENGTH]) {
+    let mut identity = [0; IDENTITY_LENGTH];
+    identity[..2].copy_from_slice(&listener.own.port().to_be_bytes());
+    let family = match listener.own.ip() {
+        IpAddr::V4(address) => {
+            identity[4..8].copy_from_slice(&address.octets());
+            libc::AF_INET
+        }
+        IpAddr::V6(address) => {
+            identity[4..20].copy_from_slice(&address.octets());
+            libc::AF_INET6
+        }
+    };
+    identity[36..40].copy_from_slice(&listener.interface.to_ne_bytes());
+    // Its lower half is the first of two words.
+    identity[40..44].copy_from_slice(&(listener.cookie as u32).to_ne_bytes());
+    identity[44..].copy_from_slice(&((listener.cookie >> 32) as u32).to_ne_bytes());
+    (family, identity)
 }
 
 /// Bytecode for `low <= own port && own port <= high`: each comparison is an operation and a second one that
@@ -101,6 +149,8 @@ pub(super) struct Entry {
     pub(super) own: SocketAddr,
     /// Remote address and port.
     pub(super) remote: SocketAddr,
+    /// Index of the interface that it is bound to; 0 without one.
+    pub(super) interface: u32,
     /// Its state, as one of [`states`].
     pub(super) state: u32,
     /// Identifies the socket for as long as the host is up.
@@ -200,6 +250,7 @@ fn entry(body: &[u8]) -> Result<Entry, WireError> {
     let mut entry = Entry {
         own: SocketAddr::new(own, port(4)),
         remote: SocketAddr::new(remote, port(6)),
+        interface: word(IDENTITY + 36),
         state: 1_u32.checked_shl(u32::from(fixed[1])).unwrap_or(0),
         cookie: u64::from(word(44)) | u64::from(word(48)) << 32,
         queued: word(56),

@@ -1,7 +1,8 @@
 //! The listeners of each namespace, through sock_diag: how full each accept queue is, and what was dropped.
 //!
-//! A dump of the state LISTEN alone stays cheap whatever the number of connections: the kernel keeps
-//! listeners in a table of their own.
+//! A dump of the state LISTEN alone stays cheap whatever the number of connections: the kernel keeps listeners in a table of
+//! their own. But it walks all of that table, which has thousands of buckets on a large host. So a few listeners are asked for
+//! one by one as long as they are the same and drop nothing, and a dump says now and then whether there are new ones.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -12,13 +13,17 @@ use super::{
     Clock, Samples, Source, Window,
     error::{Problems, SourceError},
     inet_diag::{Entry, Query, states},
-    sock_diag::Datagram,
+    sock_diag::{Datagram, DiagError},
     world::{Listener, Namespace, World},
 };
 use crate::core::{frame::Resource, subject::Subject};
 
 /// How often a namespace is dumped although no segment has arrived, for its new listeners.
 const DUMP_ANYWAY_NS: u64 = 1_000_000_000;
+/// How often it is dumped for its new listeners when segments arrive.
+const DUMP_NS: u64 = 500_000_000;
+/// More listeners than this are dumped, which is cheaper then.
+const MOST_ASKED: usize = 8;
 
 /// Reads the namespaces whose turn it is.
 #[derive(Debug, Default)]
@@ -34,6 +39,8 @@ struct Latest {
     groups: BTreeMap<SocketAddr, Group>,
     drops: Drops,
     dumped_ns: Option<u64>,
+    /// What the namespace had dropped at its listeners by then.
+    dropped: Option<u64>,
 }
 
 impl Latest {
@@ -42,6 +49,15 @@ impl Latest {
     fn still_holds(&self, quiet_ns: u64) -> bool {
         let recent = |dumped_ns| quiet_ns.saturating_sub(dumped_ns) < DUMP_ANYWAY_NS;
         self.dumped_ns.is_some_and(recent) && self.entries.iter().all(|entry| entry.queued == 0)
+    }
+
+    /// Whether it is enough to ask for the listeners that are known. Of several on one address the kernel would choose.
+    fn are_enough(&self, namespace: &Namespace, now_ns: u64) -> bool {
+        let recent = |dumped_ns| now_ns.saturating_sub(dumped_ns) < DUMP_NS;
+        self.dumped_ns.is_some_and(recent)
+            && self.dropped == namespace.dropped
+            && self.entries.len() <= MOST_ASKED
+            && self.groups.len() == self.entries.len()
     }
 }
 
@@ -62,6 +78,7 @@ impl Source for Listeners {
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         let mut changes = 0;
+        let everywhere = world.everywhere;
         for namespace in world.due_namespaces() {
             if let Err(problem) = &namespace.diag {
                 problems.note(SourceError::SockDiag { netns: namespace.id, problem: problem.clone() });
@@ -74,14 +91,18 @@ impl Source for Listeners {
                 continue;
             }
             let datagram = &mut self.datagram;
-            let (window, outcome) = Window::around(clock, || latest.dump(namespace, datagram));
-            if let Err(error) = outcome {
-                // What is left of the dump would spoil the next one; a new socket is opened in time.
-                namespace.diag = Err(error.to_string());
-                problems.note(error);
-                continue;
+            let known = !everywhere && latest.are_enough(namespace, clock());
+            let (window, outcome) = Window::around(clock, || latest.read(namespace, known, datagram));
+            match outcome {
+                Ok(extent) => latest.take_in(extent, window),
+                Err(error) => {
+                    // What is left of the answer would spoil the next one; a new socket is opened in time.
+                    let error = SourceError::SockDiag { netns: namespace.id, problem: error.to_string() };
+                    namespace.diag = Err(error.to_string());
+                    problems.note(error);
+                    continue;
+                }
             }
-            latest.take_in(window);
             latest.tell(namespace, window, out);
             changes += u64::from(latest.replace(namespace, window, out));
         }
@@ -95,21 +116,32 @@ impl Source for Listeners {
 }
 
 impl Latest {
-    /// Asks for all listeners of a namespace.
-    fn dump(&mut self, namespace: &mut Namespace, datagram: &mut Datagram) -> Result<(), SourceError> {
-        let Ok(diag) = &mut namespace.diag else { return Ok(()) };
+    /// Asks for the listeners that are known where that is enough, and otherwise, or where one of them is gone, for all
+    /// listeners of a namespace.
+    fn read(
+        &mut self,
+        namespace: &mut Namespace,
+        known: bool,
+        datagram: &mut Datagram,
+    ) -> Result<Extent, DiagError> {
+        let Ok(diag) = &mut namespace.diag else { return Ok(Extent::Known) };
+        if known && diag.short.ask_again(&mut self.entries, datagram)? {
+            return Ok(Extent::Known);
+        }
         self.entries.clear();
         self.dumped_ns = None;
+        self.dropped = namespace.dropped;
         let query = Query { states: states::LISTEN, with_drops: true, own_port: None };
-        diag.short
-            .dump(query, datagram, &mut |entry| self.entries.push(*entry))
-            .map_err(|error| SourceError::SockDiag { netns: namespace.id, problem: error.to_string() })
+        diag.short.dump(query, datagram, &mut |entry| self.entries.push(*entry))?;
+        Ok(Extent::All)
     }
 
-    /// Sums up the dump.
-    fn take_in(&mut self, window: Window) {
-        self.dumped_ns = Some(window.before_ns);
-        self.drops.update(&self.entries, window);
+    /// Sums up what was read.
+    fn take_in(&mut self, extent: Extent, window: Window) {
+        if extent == Extent::All {
+            self.dumped_ns = Some(window.before_ns);
+        }
+        self.drops.update(&self.entries, extent, window);
         self.groups = group(&self.entries);
     }
 
@@ -154,6 +186,15 @@ impl Latest {
     }
 }
 
+/// Of which listeners a read told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Of those that were known.
+    Known,
+    /// Of all there are.
+    All,
+}
+
 /// All sockets that listen on one address.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Group {
@@ -195,7 +236,7 @@ struct Drops {
     /// Per socket, as it was read last.
     sockets: HashMap<u64, u32>,
     totals: HashMap<SocketAddr, Total>,
-    /// The dump before.
+    /// The latest dump of all.
     latest: Option<Window>,
 }
 
@@ -219,8 +260,8 @@ impl Drops {
         self.latest = Some(window);
     }
 
-    /// Takes in a dump.
-    fn update(&mut self, entries: &[Entry], window: Window) {
+    /// Takes in what was read.
+    fn update(&mut self, entries: &[Entry], extent: Extent, window: Window) {
         let mut seen = HashMap::with_capacity(entries.len());
         for total in self.totals.values_mut() {
             total.born = None;
@@ -236,7 +277,9 @@ impl Drops {
         let addresses: HashSet<SocketAddr> = entries.iter().map(|entry| entry.own).collect();
         self.totals.retain(|address, _| addresses.contains(address));
         self.sockets = seen;
-        self.latest = Some(window);
+        if extent == Extent::All {
+            self.latest = Some(window);
+        }
     }
 }
 

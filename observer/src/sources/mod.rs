@@ -150,6 +150,7 @@ impl Collector {
         run(&mut self.limits, &mut self.world, &mut self.changes, clock, frame);
         self.paths.note(frame);
         run(&mut self.paths, &mut self.world, &mut self.changes, clock, frame);
+        self.world.everywhere = false;
     }
 }
 

@@ -90,11 +90,10 @@ impl Source for Namespaces {
 
 /// Decides which namespaces are read at this tick.
 fn take_turns(world: &mut World, now_ns: u64) {
-    let everywhere = std::mem::take(&mut world.everywhere);
-    let World { namespaces, generator, .. } = world;
+    let World { namespaces, generator, everywhere, .. } = world;
     let (mut busy, mut idle) = (Vec::new(), Vec::new());
     for namespace in namespaces.iter_mut() {
-        namespace.due = everywhere;
+        namespace.due = *everywhere;
         let has_rested = |rest_ns| now_ns.saturating_sub(namespace.read_ns) + SLACK_NS >= rest_ns;
         let is_active =
             generator.contains(&namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
@@ -251,6 +250,7 @@ mod tests {
         assert!(is_due(&mut world, ms(700)));
         world.everywhere = true;
         assert!(is_due(&mut world, ms(701)));
+        world.everywhere = false;
         assert!(!is_due(&mut world, ms(702)));
         let counted = SignalSample {
             signal: Signal::ConnectAttempt,

@@ -81,6 +81,9 @@ impl Source for Netstat {
             let Some(read) = problems.check(self.read_file(namespace, clock)) else { continue };
             for ((_, signal), value) in COLUMNS.iter().zip(read.values) {
                 out.signal(*signal, &subject, value, read.window);
+                if *signal == Signal::ListenDrop {
+                    namespace.dropped = Some(value);
+                }
             }
             self.latest.insert(namespace.id, read);
         }

@@ -124,6 +124,8 @@ pub(super) struct Namespace {
     /// Its latest read, if that found no segment for a while. What only a segment can change was then as it had
     /// been read last, so it need not be read again.
     pub(super) quiet: Option<Window>,
+    /// What its listeners have dropped, as `netstat` counts it.
+    pub(super) dropped: Option<u64>,
     /// When `sockstat` was read last.
     pub(super) sockstat_ns: Option<u64>,
     /// TCP sockets of every kind, as `sockstat` counts them.
@@ -152,6 +154,7 @@ impl Namespace {
             sent: None,
             active_ns: 0,
             quiet: None,
+            dropped: None,
             sockstat_ns: None,
             tcp_sockets: None,
             listeners: BTreeMap::new(),

@@ -103,7 +103,7 @@ fn a_request_has_the_size_it_says() {
     let bytes = plain.encode(3);
     assert_eq!(bytes.len(), HEADER + REQUEST);
     assert_eq!(bytes[HEADER..HEADER + 4], [libc::AF_UNSPEC as u8, 0, 0, 1 << 6]);
-    assert_eq!(u32_at(&bytes, HEADER + STATES), Some(states::LISTEN));
+    assert_eq!(u32_at(&bytes, HEADER + IDENTITY + IDENTITY_LENGTH), Some(states::LISTEN));
     let filtered = Query { own_port: Some((32_768, 60_999)), ..plain }.encode(3);
     assert_eq!(filtered.len(), HEADER + REQUEST + ATTRIBUTE + 16);
     assert_eq!(u32_at(&filtered, 0), Some(filtered.len() as u32));

@@ -4,6 +4,7 @@ fn entry(address: &str, cookie: u64, queued: u32, backlog: u32, drops: u32) -> E
     Entry {
         own: address.parse().expect("an address"),
         remote: "0.0.0.0:0".parse().expect("an address"),
+        interface: 0,
         state: states::LISTEN,
         cookie,
         queued,
@@ -41,30 +42,63 @@ fn sockets_of_different_cgroups_have_none_together() {
 #[test]
 fn a_socket_that_is_closed_does_not_take_its_drops_away() {
     let mut drops = Drops::default();
-    drops.update(&[entry(WEB, 1, 0, 4, 7), entry(WEB, 2, 0, 4, 3)], window(10));
+    drops.update(&[entry(WEB, 1, 0, 4, 7), entry(WEB, 2, 0, 4, 3)], Extent::All, window(10));
     assert_eq!(drops.totals[&address()], Total { count: 10, born: None });
-    drops.update(&[entry(WEB, 2, 0, 4, 4)], window(20));
+    drops.update(&[entry(WEB, 2, 0, 4, 4)], Extent::All, window(20));
     assert_eq!(drops.totals[&address()].count, 11);
-    drops.update(&[entry(WEB, 9, 0, 4, 2)], window(30));
+    drops.update(&[entry(WEB, 9, 0, 4, 2)], Extent::All, window(30));
     assert_eq!(drops.totals[&address()].count, 13);
 }
 
 #[test]
 fn a_listener_that_came_between_two_dumps_had_dropped_nothing_at_the_first() {
     let mut drops = Drops::default();
-    drops.update(&[], window(10));
-    drops.update(&[entry(WEB, 1, 0, 4, 7)], window(20));
+    drops.update(&[], Extent::All, window(10));
+    drops.update(&[entry(WEB, 1, 0, 4, 7)], Extent::All, window(20));
     assert_eq!(drops.totals[&address()], Total { count: 7, born: Some(window(10)) });
-    drops.update(&[entry(WEB, 1, 0, 4, 7)], window(30));
+    drops.update(&[entry(WEB, 1, 0, 4, 7)], Extent::All, window(30));
     assert_eq!(drops.totals[&address()], Total { count: 7, born: None });
+}
+
+#[test]
+fn a_listener_may_be_as_old_as_the_latest_dump_of_all() {
+    let mut drops = Drops::default();
+    drops.update(&[], Extent::All, window(10));
+    drops.update(&[], Extent::Known, window(20));
+    drops.update(&[entry(WEB, 1, 0, 4, 7)], Extent::All, window(30));
+    assert_eq!(drops.totals[&address()].born, Some(window(10)));
+}
+
+#[test]
+fn known_listeners_are_enough_until_something_is_dropped_and_for_a_while() {
+    let read = |entries: &[Entry]| {
+        let mut latest = Latest { entries: entries.to_vec(), dropped: Some(3), ..Latest::default() };
+        latest.take_in(Extent::All, window(10));
+        latest
+    };
+    let namespace = |dropped| {
+        let mut namespace = Namespace::new(1, 1, true);
+        namespace.dropped = Some(dropped);
+        namespace
+    };
+    let one = read(&[entry(WEB, 1, 0, 4, 0)]);
+    assert!(one.are_enough(&namespace(3), DUMP_NS));
+    assert!(!one.are_enough(&namespace(4), DUMP_NS));
+    assert!(!one.are_enough(&namespace(3), DUMP_NS + 10));
+    assert!(!Latest::default().are_enough(&namespace(3), DUMP_NS));
+    // The kernel would choose which one answers.
+    assert!(!read(&[entry(WEB, 1, 0, 4, 0), entry(WEB, 2, 0, 4, 0)]).are_enough(&namespace(3), DUMP_NS));
+    let many: Vec<_> =
+        (0..=MOST_ASKED).map(|at| entry(&format!("0.0.0.0:{}", 80 + at), at as u64, 0, 4, 0)).collect();
+    assert!(!read(&many).are_enough(&namespace(3), DUMP_NS));
 }
 
 #[test]
 fn drops_run_over_without_harm() {
     let mut drops = Drops::default();
-    drops.update(&[entry(WEB, 1, 0, 4, u32::MAX)], window(10));
+    drops.update(&[entry(WEB, 1, 0, 4, u32::MAX)], Extent::All, window(10));
     let before = drops.totals[&address()].count;
-    drops.update(&[entry(WEB, 1, 0, 4, 2)], window(20));
+    drops.update(&[entry(WEB, 1, 0, 4, 2)], Extent::All, window(20));
     assert_eq!(drops.totals[&address()].count - before, 3);
 }
 
