@@ -15,6 +15,8 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
+const FILE: &str = "stat/nf_conntrack";
+
 /// How often a table far from its limit is read, and whether there is one is looked at.
 const SLOW_MS: u64 = 1_000;
 /// How often a table in use is read, as far as [`SHARE`] allows.
@@ -81,16 +83,15 @@ impl Source for Conntrack {
             if !table.pace.is_due(now_ns) {
                 continue;
             }
-            let file = namespace.file("stat/nf_conntrack");
             let watch = Stopwatch::start(clock);
-            let (window, text) = Window::around(clock, || text::read(&file, &mut self.buffer));
+            let (window, text) = Window::around(clock, || namespace.read(FILE, &mut self.buffer));
             let cost = watch.cost(clock);
             let Ok(text) = text.map_err(|error| problems.note(error)) else {
                 table.pace.set_interval_ms(SLOW_MS);
                 table.pace.ran_at(window.before_ns, cost);
                 continue;
             };
-            let parsed = parse(text).map_err(|problem| SourceError::malformed(file, problem));
+            let parsed = parse(text).map_err(|problem| SourceError::malformed(namespace.file(FILE), problem));
             if let Some(counts) = problems.check(parsed) {
                 if table.latest.is_none() {
                     // The module may have come a moment ago: its limit is to be had at once.

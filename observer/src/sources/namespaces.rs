@@ -3,7 +3,8 @@
 //! Counters come from `/proc/PID/net`, through any process that lives there. sock_diag answers for the
 //! namespace that its socket was opened in, so that takes a visit, done by a thread that ends with it: the
 //! namespace of observer's own threads never changes. An open socket keeps its namespace alive, so it is
-//! closed soon after no process of the namespace is left, which is checked before each read.
+//! closed soon after no process of the namespace is left, which is checked before each read, or three times a second where
+//! files stay open: they are the namespace's, and keep it alive as well.
 
 use std::{collections::BTreeMap, fs, fs::File, io, os::unix::fs::MetadataExt, thread};
 
@@ -25,6 +26,10 @@ const ACTIVE_NS: u64 = 2_000_000_000;
 /// How often a namespace with listeners and without traffic is read: a first failure is to be known within a quarter of a
 /// second where only counters tell.
 const LISTENING_NS: u64 = 200_000_000;
+/// Namespaces with traffic whose files stay open, at most.
+const MOST_KEPT: usize = 32;
+/// How often it is checked whether a namespace whose files stay open has a process still.
+const LIVES_NS: u64 = 300_000_000;
 /// How often one without either is read.
 const IDLE_NS: u64 = 500_000_000;
 /// One tick is not exactly as long as the next.
@@ -69,7 +74,7 @@ impl Source for Namespaces {
             discover(world);
         }
         take_turns(world, now_ns);
-        for ended in revalidate(world) {
+        for ended in revalidate(world, now_ns) {
             out.namespace_ends(ended, Window { before_ns: now_ns, after_ns: clock() });
         }
         let closed = |namespace: &&mut Namespace| {
@@ -92,15 +97,19 @@ impl Source for Namespaces {
 fn take_turns(world: &mut World, now_ns: u64) {
     let World { namespaces, generator, everywhere, .. } = world;
     let (mut busy, mut idle) = (Vec::new(), Vec::new());
+    let mut kept = namespaces.iter().filter(|namespace| namespace.keeps_files()).count();
     for namespace in namespaces.iter_mut() {
         namespace.due = *everywhere;
-        let has_rested = |rest_ns| now_ns.saturating_sub(namespace.read_ns) + SLACK_NS >= rest_ns;
+        let rested_ns = now_ns.saturating_sub(namespace.read_ns) + SLACK_NS;
         let is_active =
             generator.contains(&namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
+        let keeps = namespace.own || (is_active && (namespace.keeps_files() || kept < MOST_KEPT));
+        kept += usize::from(keeps && !namespace.keeps_files());
+        namespace.keep_files(keeps);
         let listens = !namespace.listeners.is_empty();
-        if is_active || (listens && has_rested(LISTENING_NS)) {
+        if is_active || (listens && rested_ns >= LISTENING_NS) {
             busy.push(namespace);
-        } else if !listens && has_rested(IDLE_NS) {
+        } else if !listens && rested_ns >= IDLE_NS {
             idle.push(namespace);
         }
     }
@@ -114,12 +123,17 @@ fn take_turns(world: &mut World, now_ns: u64) {
 
 /// Looks whether the process that stands for each namespace still lives there, before it is read; if not, another one has
 /// to. Returns the namespaces without any.
-fn revalidate(world: &mut World) -> Vec<u32> {
+fn revalidate(world: &mut World, now_ns: u64) -> Vec<u32> {
     let World { namespaces, processes, .. } = world;
     let mut ended = Vec::new();
     namespaces.retain_mut(|namespace| {
         let lives_there = |pid| id_of(pid).is_ok_and(|id| id == namespace.id);
-        if namespace.own || !namespace.due || lives_there(namespace.pid) {
+        let recent = namespace.keeps_files() && now_ns.saturating_sub(namespace.seen_ns) < LIVES_NS;
+        if namespace.own || !namespace.due || recent {
+            return true;
+        }
+        namespace.seen_ns = now_ns;
+        if lives_there(namespace.pid) {
             return true;
         }
         let mut others = processes.iter().filter(|(_, process)| process.netns == Some(namespace.id));
@@ -284,6 +298,26 @@ mod tests {
             assert_eq!(world.due_namespaces().count(), MOST_BUSY);
         }
         assert!(world.namespaces.iter().all(|namespace| namespace.read_ns > 0));
+    }
+
+    #[test]
+    fn files_stay_open_of_a_bounded_number_of_namespaces_while_they_have_traffic() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(0, 1, true));
+        for id in 1..100 {
+            world.namespaces.push(Namespace::new(id, id, false));
+        }
+        let mut kept = |active_ns, now_ns| {
+            world.namespaces.iter_mut().for_each(|namespace| namespace.active_ns = active_ns);
+            take_turns(&mut world, now_ns);
+            world.namespaces.iter().filter(|namespace| namespace.keeps_files()).count()
+        };
+        let now_ns = 100_000_000_000;
+        assert_eq!(kept(now_ns, now_ns), MOST_KEPT);
+        assert_eq!(kept(now_ns, now_ns + 100_000_000), MOST_KEPT);
+        // Observer's own namespace cannot go away.
+        assert_eq!(kept(now_ns, now_ns + ACTIVE_NS), 1);
+        assert_eq!(kept(now_ns + ACTIVE_NS, now_ns + ACTIVE_NS), MOST_KEPT);
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// Whether reading it again opens nothing.
+    pub(super) const fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Reads the whole file at `path`, the same at each call, into `buffer`, and returns it as text.
     pub(super) fn read<'b>(&mut self, path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b str, SourceError> {
         let bytes = self.read_bytes(path, buffer)?;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::SocketAddr,
 };
 
@@ -9,6 +10,7 @@ use super::{
     cgroups::CgroupMounts,
     changes::Window,
     error::SourceError,
+    namespaces::id_of,
     sock_diag::DiagSocket,
     text::{self, Kept},
 };
@@ -134,8 +136,11 @@ pub(super) struct Namespace {
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
     /// Its sysctls.
     pub(super) sysctls: Sysctls,
-    /// Its files that are read at every turn.
-    kept: BTreeMap<&'static str, Kept>,
+    /// Its files that are read at every turn, as they were left open: each is the namespace's, whatever becomes of the
+    /// process that it was opened through. `None` where they are not kept.
+    kept: Option<BTreeMap<&'static str, Kept>>,
+    /// When a process was last seen to live there.
+    pub(super) seen_ns: u64,
 }
 
 impl Namespace {
@@ -159,23 +164,37 @@ impl Namespace {
             tcp_sockets: None,
             listeners: BTreeMap::new(),
             sysctls: Sysctls::default(),
-            kept: BTreeMap::new(),
+            kept: own.then(BTreeMap::new),
+            seen_ns: 0,
         }
     }
 
-    /// Reads a file below `net/` of this namespace that is read at every turn. In observer's own namespace it stays
-    /// open; there may be too many others for that.
+    /// Whether its files stay open between two turns.
+    pub(super) const fn keeps_files(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Leaves its files open from now on, or closes them.
+    pub(super) fn keep_files(&mut self, keep: bool) {
+        if keep != self.keeps_files() {
+            self.kept = keep.then(BTreeMap::new);
+        }
+    }
+
+    /// Reads a file below `net/` of this namespace that is read at every turn.
     pub(super) fn read<'b>(
         &mut self,
         name: &'static str,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b str, SourceError> {
         let file = self.file(name);
-        if self.own {
-            self.kept.entry(name).or_default().read(&file, buffer)
-        } else {
-            text::read(&file, buffer)
+        let Some(kept) = &mut self.kept else { return text::read(&file, buffer) };
+        let kept = kept.entry(name).or_default();
+        // Its process was looked at a while ago.
+        if !self.own && !kept.is_open() && id_of(self.pid)? != self.id {
+            return Err(SourceError::Unreadable { file, error: io::ErrorKind::NotFound.into() });
         }
+        kept.read(&file, buffer)
     }
 
     /// The path of a file below `net/` of this namespace.
