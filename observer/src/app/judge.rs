@@ -12,7 +12,7 @@ use crate::{
 /// How often things are shown, when nothing happens that has to be seen at once: at every second tick.
 const SHOW_NS: u64 = 190_000_000;
 /// How often the verdict is made anew, when nothing was hit,
-const VERDICT_MS: u64 = 960;
+const VERDICT_MS: u64 = 1_960;
 /// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
 const VERDICT_SHARE: u64 = 2000;
 /// What a hit may make it take: a scan of ports can hit a line at a new subject in every tick.

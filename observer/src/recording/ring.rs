@@ -52,13 +52,13 @@ pub struct RingOptions {
 }
 
 impl RingOptions {
-    /// Keeps so much, in 256 MB where large temporary files belong, and writes once a second.
+    /// Keeps so much, in 256 MB where large temporary files belong, and writes every two seconds.
     ///
     /// That is not the user's runtime folder: it is in memory, and small.
     pub fn keeping(keep: Duration) -> Self {
         let large = Path::new("/var/tmp");
         let folder = if large.is_dir() { large.to_owned() } else { std::env::temp_dir() };
-        Self { keep, max_bytes: MOST_BYTES, folder, together: 10 }
+        Self { keep, max_bytes: MOST_BYTES, folder, together: 20 }
     }
 }
 
