@@ -46,10 +46,15 @@ fn service(stage: &Stage) -> Result<Ending> {
     let labels = labeller.finish();
     let reset = finished.tally.count(libc::ECONNRESET);
     let (closed, all) = (labels.count(Counter::AbortOnClose), labels.count(Counter::OutRsts));
-    ensure!(closed == reset, "the kernel reset {closed} connections at their close, and the clients saw {reset}");
+    ensure!(
+        closed == reset,
+        "the kernel reset {closed} connections at their close, and the clients saw {reset}"
+    );
     // On a slow machine what is sent again meets connections that are over, and is answered with a reset as well.
     let stale = all.saturating_sub(closed);
-    println!("  truth {closed} connections reset at their close, {stale} resets for what came after the end of one");
+    println!(
+        "  truth {closed} connections reset at their close, {stale} resets for what came after the end of one"
+    );
     let truth = Truth {
         onset: labels.onset(Counter::OutRsts).context("nothing was reset")?,
         place: listener(&service),
