@@ -14,6 +14,7 @@ use super::{
     Clock, Samples, Source, Window,
     error::{Problems, SourceError},
     sock_diag::DiagSocket,
+    sysctls,
     world::{Diag, Namespace, World},
 };
 
@@ -27,7 +28,7 @@ const ACTIVE_NS: u64 = 2_000_000_000;
 /// second where only counters tell.
 const LISTENING_NS: u64 = 200_000_000;
 /// Namespaces with traffic whose files stay open, at most.
-const MOST_KEPT: usize = 32;
+const MOST_KEPT: usize = 16;
 /// How often it is checked whether a namespace whose files stay open has a process still.
 const LIVES_NS: u64 = 300_000_000;
 /// How often one without either is read.
@@ -127,20 +128,24 @@ fn revalidate(world: &mut World, now_ns: u64) -> Vec<u32> {
     let World { namespaces, processes, .. } = world;
     let mut ended = Vec::new();
     namespaces.retain_mut(|namespace| {
-        let lives_there = |pid| id_of(pid).is_ok_and(|id| id == namespace.id);
-        let recent = namespace.keeps_files() && now_ns.saturating_sub(namespace.seen_ns) < LIVES_NS;
-        if namespace.own || !namespace.due || recent {
+        let id = namespace.id;
+        let lives_there = |pid| id_of(pid).is_ok_and(|found| found == id);
+        let is_visited = namespace.diag.is_err() || sysctls::is_due(namespace, now_ns);
+        let is_recent = namespace.keeps_files() && now_ns.saturating_sub(namespace.seen_ns) < LIVES_NS;
+        if namespace.own || !namespace.due || (is_recent && !is_visited) {
             return true;
         }
         namespace.seen_ns = now_ns;
         if lives_there(namespace.pid) {
             return true;
         }
-        let mut others = processes.iter().filter(|(_, process)| process.netns == Some(namespace.id));
+        // It may have gone elsewhere just when they were opened.
+        namespace.keep_files(false);
+        let mut others = processes.iter().filter(|(_, process)| process.netns == Some(id));
         let other = others.find(|(pid, _)| lives_there(**pid));
         match other {
             Some((pid, _)) => namespace.pid = *pid,
-            None => ended.push(namespace.id),
+            None => ended.push(id),
         }
         other.is_some()
     });
@@ -298,6 +303,21 @@ mod tests {
             assert_eq!(world.due_namespaces().count(), MOST_BUSY);
         }
         assert!(world.namespaces.iter().all(|namespace| namespace.read_ns > 0));
+    }
+
+    #[test]
+    fn before_a_visit_the_process_is_looked_at_however_recently_it_was_seen() {
+        let pid = std::process::id();
+        let id = id_of(pid).expect("one's own may be seen");
+        let mut world = World::default();
+        let mut namespace = Namespace::new(id, u32::MAX, false);
+        namespace.keep_files(true);
+        namespace.seen_ns = 1_000;
+        world.namespaces.push(namespace);
+        world.processes.insert(pid, Process { netns: Some(id), ..Process::default() });
+        assert!(revalidate(&mut world, 1_001).is_empty());
+        let namespace = &world.namespaces[0];
+        assert_eq!((namespace.pid, namespace.keeps_files()), (pid, false));
     }
 
     #[test]

@@ -87,11 +87,20 @@ impl DiagSocket {
         self.send(|sequence| encode_known(listeners, sequence))?;
         let mut are_there = true;
         for listener in listeners {
-            match self.receive(datagram, &mut |now| *listener = *now) {
-                Ok(_) => {}
-                // The others are answered all the same.
-                Err(DiagError::Wire(WireError::Refused(libc::ENOENT))) => are_there = false,
-                Err(error) => return Err(error),
+            let mut is_answered = false;
+            while !is_answered {
+                let received = self.receive(datagram, &mut |now| {
+                    *listener = *now;
+                    is_answered = true;
+                });
+                match received {
+                    Ok(_) => {}
+                    // The others are answered all the same.
+                    Err(DiagError::Wire(WireError::Refused(libc::ENOENT))) => {
+                        (is_answered, are_there) = (true, false);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(are_there)

@@ -112,7 +112,7 @@ impl Source for Sysctls {
 }
 
 /// Whether the sysctls of a namespace are to be read.
-fn is_due(namespace: &Namespace, now_ns: u64) -> bool {
+pub(super) fn is_due(namespace: &Namespace, now_ns: u64) -> bool {
     let read_ns = namespace.sysctls.read_ns;
     namespace.due && (read_ns == 0 || now_ns.saturating_sub(read_ns) >= INTERVAL_NS)
 }

@@ -42,10 +42,9 @@ impl Kept {
 
     fn read_bytes<'b>(&mut self, path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError> {
         let unreadable = |error| SourceError::Unreadable { file: path.to_owned(), error };
-        let mut file = match self.file.take() {
-            Some(mut file) => file.rewind().map(|()| file).map_err(unreadable)?,
-            None => File::open(path).map_err(unreadable)?,
-        };
+        // One whose module has been unloaded cannot be rewound.
+        let kept = self.file.take().and_then(|mut file| file.rewind().ok().map(|()| file));
+        let mut file = kept.map_or_else(|| File::open(path), Ok).map_err(unreadable)?;
         buffer.clear();
         // With room ahead the standard library reads in one go, and such a file is one consistent answer.
         buffer.reserve(16 * 1024);

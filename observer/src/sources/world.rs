@@ -178,6 +178,8 @@ impl Namespace {
     pub(super) fn keep_files(&mut self, keep: bool) {
         if keep != self.keeps_files() {
             self.kept = keep.then(BTreeMap::new);
+            // Before they are opened, its process is looked at.
+            self.seen_ns = 0;
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{CONNECTION_RESETS, PORT, Scenario, light_load, listener};
 use crate::{
-    check::{Count, Ending, Truth, check_clear},
+    check::{Count, Ending, Truth, check_clear, missed},
     counters::Counter,
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
@@ -66,8 +66,21 @@ fn service(stage: &Stage) -> Result<Ending> {
     Count::of(&["reset_sent"])
         .kernel(Counter::OutRsts, &labels)
         .check_total(totals.count(&["reset_sent"], service.netns, verdict), verdict)?;
+    check_place(verdict, reset, stale)?;
     check_reasons(verdict, reset, stale)?;
     Ok(ending)
+}
+
+/// Checks that the connections were reset by the listener that is named, and at most the stale ones besides.
+fn check_place(verdict: &Verdict, reset: u64, stale: u64) -> Result<()> {
+    let evidence = verdict.first.iter().flat_map(|hit| &hit.evidence);
+    let here: u64 = evidence.filter(|entry| entry.signal == "reset_sent").map(|entry| entry.count).sum();
+    let missed = missed(&["reset_sent"], verdict);
+    ensure!(
+        (reset.saturating_sub(missed)..=reset + stale).contains(&here),
+        "{reset} resets were to be the listener's and {stale} at most besides, and {here} are"
+    );
+    Ok(())
 }
 
 /// Checks that the connections were reset for the one reason, and no more than the stale ones for another, where the kernel
