@@ -114,18 +114,19 @@ impl Served {
         Ok(Ticks { all: count("observer_ticks_total "), late: count("observer_ticks_late_total ") })
     }
 
-    /// What it has used so far.
+    /// What it has used so far; not what answering the question takes.
     pub fn cost(&self) -> Result<Cost> {
-        Ok(Cost { at: Instant::now(), cpu_ns: cpu_ns(self.running.pid())?, ticks: self.ticks()?.all })
+        let ticks = self.ticks()?.all;
+        Ok(Cost { at: Instant::now(), cpu_ns: cpu_ns(self.running.pid())?, ticks })
     }
 
     /// What it has used since.
     pub fn used_since(&self, before: Cost) -> Result<Used> {
-        let now = self.cost()?;
-        let cpu_ns = now.cpu_ns.saturating_sub(before.cpu_ns) as f64;
+        let (at, cpu_ns) = (Instant::now(), cpu_ns(self.running.pid())?);
+        let used_ns = cpu_ns.saturating_sub(before.cpu_ns) as f64;
         Ok(Used {
-            share: cpu_ns / (now.at - before.at).as_nanos() as f64,
-            per_tick_ns: cpu_ns / (now.ticks - before.ticks).max(1.0),
+            share: used_ns / (at - before.at).as_nanos() as f64,
+            per_tick_ns: used_ns / (self.ticks()?.all - before.ticks).max(1.0),
         })
     }
 
