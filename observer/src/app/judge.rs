@@ -9,17 +9,42 @@ use crate::{
     sources::{Pace, Stopwatch},
 };
 
-/// How often things are shown, when nothing happens that has to be seen at once: at every second tick.
-const SHOW_NS: u64 = 190_000_000;
-/// How often the verdict is made anew, when nothing was hit,
-const VERDICT_MS: u64 = 1_960;
-/// and the share of a CPU that this may take, one in so many: the longer an episode, the dearer its verdict.
+/// Who looks on, and so how often it is worth the trouble when nothing happens that has to be seen at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Audience {
+    /// Somebody before a screen.
+    Screen,
+    /// Whoever scrapes /metrics, every few seconds: what is counted is there at once, without this.
+    Scrapes,
+}
+
+impl Audience {
+    /// How often things are shown.
+    const fn show_ns(self) -> u64 {
+        match self {
+            // At every second tick.
+            Self::Screen => 190_000_000,
+            Self::Scrapes => 490_000_000,
+        }
+    }
+
+    /// How often the verdict is made anew.
+    const fn verdict_ms(self) -> u64 {
+        match self {
+            Self::Screen => 1_960,
+            Self::Scrapes => 4_960,
+        }
+    }
+}
+
+/// The share of a CPU that verdicts may take, one in so many: the longer an episode, the dearer its verdict.
 const VERDICT_SHARE: u64 = 2000;
 /// What a hit may make it take: a scan of ports can hit a line at a new subject in every tick.
 const HIT_SHARE: u64 = 20;
 
 /// The latest verdict, and when it is time for the next.
 pub(super) struct Judge {
+    audience: Audience,
     verdict: Arc<Verdict>,
     verdicts: Pace,
     hits: Pace,
@@ -30,11 +55,12 @@ pub(super) struct Judge {
 
 impl Judge {
     /// Judges what is known so far.
-    pub(super) fn new(engine: &Engine) -> Self {
+    pub(super) fn new(engine: &Engine, audience: Audience) -> Self {
         let verdict = Arc::new(engine.verdict(None));
         Self {
+            audience,
             verdict,
-            verdicts: Pace::every_ms(VERDICT_MS).at_most_one_in(VERDICT_SHARE),
+            verdicts: Pace::every_ms(audience.verdict_ms()).at_most_one_in(VERDICT_SHARE),
             hits: Pace::every_ms(0).at_most_one_in(HIT_SHARE),
             unjudged: false,
             shown_ns: 0,
@@ -45,7 +71,7 @@ impl Judge {
     pub(super) fn is_time(&mut self, now_ns: u64, hit: bool, engine: &Engine) -> bool {
         self.unjudged |= hit;
         let hit = self.unjudged && self.hits.is_due(now_ns);
-        if !hit && now_ns.saturating_sub(self.shown_ns) < SHOW_NS {
+        if !hit && now_ns.saturating_sub(self.shown_ns) < self.audience.show_ns() {
             return false;
         }
         self.shown_ns = now_ns;

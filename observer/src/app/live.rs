@@ -17,6 +17,7 @@ use super::{
     courtesy::Courtesy,
     ending,
     exposed::{self, Exposed},
+    judge::Audience,
     mark,
     observation::{Observation, Subject},
     output::Output,
@@ -131,7 +132,7 @@ fn observe(
         if !notices.is_empty() {
             let _ = feed.send(Feed::Notice(notices.join("; ")));
         }
-        let watch = Watch { session: Session::new(observation), feed, savings: Vec::new() };
+        let watch = Watch { session: Session::new(observation, Audience::Screen), feed, savings: Vec::new() };
         Ok(watch.until_asked(wait, asked, signals).await)
     })
 }

@@ -18,7 +18,7 @@ use super::{
     command,
     courtesy::Courtesy,
     exposed::{self, Exposed},
-    judge::Judge,
+    judge::{Audience, Judge},
     observation::{Observation, Subject},
     output::Output,
     say,
@@ -104,7 +104,7 @@ impl Run {
         if let Some(why) = observation.nameless() {
             say(format_args!("{why}"));
         }
-        let judge = Judge::new(observation.engine());
+        let judge = Judge::new(observation.engine(), Audience::Scrapes);
         Ok(Self { args, output, courtesy, observation, wait, judge, signals })
     }
 

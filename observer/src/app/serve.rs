@@ -10,6 +10,7 @@ use super::{
     clock::{mono_ns, real_ns},
     courtesy::Courtesy,
     exposed::{self, Exposed},
+    judge::Audience,
     observation::{Observation, Subject},
     say,
     session::Session,
@@ -65,7 +66,8 @@ async fn observe(args: ServeArgs, signals: UnboundedReceiver<Received>) -> Resul
     if let Err(refused) = observation.give_up_privileges() {
         say(format_args!("{refused}"));
     }
-    let service = Service { session: Session::new(observation), save_to, savings: Vec::new() };
+    let service =
+        Service { session: Session::new(observation, Audience::Scrapes), save_to, savings: Vec::new() };
     service.until_ended(wait, signals).await
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use super::{
     clock::mono_ns,
-    judge::Judge,
+    judge::{Audience, Judge},
     observation::{Observation, own_cost},
 };
 use crate::{
@@ -50,8 +50,8 @@ pub(super) struct Session {
 
 impl Session {
     /// A session that begins now, with the pre-roll.
-    pub(super) fn new(observation: Observation) -> Self {
-        let judge = Judge::new(observation.engine());
+    pub(super) fn new(observation: Observation, audience: Audience) -> Self {
+        let judge = Judge::new(observation.engine(), audience);
         Self {
             observation,
             episodes: Episodes::default(),
