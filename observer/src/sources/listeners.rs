@@ -94,7 +94,7 @@ impl Source for Listeners {
             let known = !everywhere && latest.are_enough(namespace, clock());
             let (window, outcome) = Window::around(clock, || latest.read(namespace, known, datagram));
             match outcome {
-                Ok(extent) => latest.take_in(extent, window),
+                Ok(extent) => namespace.dropping |= latest.take_in(extent, window),
                 Err(error) => {
                     // What is left of the answer would spoil the next one; a new socket is opened in time.
                     let error = SourceError::SockDiag { netns: namespace.id, problem: error.to_string() };
@@ -136,13 +136,13 @@ impl Latest {
         Ok(Extent::All)
     }
 
-    /// Sums up what was read.
-    fn take_in(&mut self, extent: Extent, window: Window) {
+    /// Sums up what was read. Says whether something was dropped.
+    fn take_in(&mut self, extent: Extent, window: Window) -> bool {
         if extent == Extent::All {
             self.dumped_ns = Some(window.before_ns);
         }
-        self.drops.update(&self.entries, extent, window);
         self.groups = group(&self.entries);
+        self.drops.update(&self.entries, extent, window)
     }
 
     /// Tells what it gave.
@@ -260,8 +260,9 @@ impl Drops {
         self.latest = Some(window);
     }
 
-    /// Takes in what was read.
-    fn update(&mut self, entries: &[Entry], extent: Extent, window: Window) {
+    /// Takes in what was read. Says whether something was dropped.
+    fn update(&mut self, entries: &[Entry], extent: Extent, window: Window) -> bool {
+        let mut dropped = false;
         let mut seen = HashMap::with_capacity(entries.len());
         for total in self.totals.values_mut() {
             total.born = None;
@@ -272,6 +273,7 @@ impl Drops {
             let more = drops.wrapping_sub(self.sockets.get(&entry.cookie).copied().unwrap_or(0));
             let total = self.totals.entry(entry.own).or_insert(Total { count: 0, born: self.latest });
             total.count += u64::from(more);
+            dropped |= more > 0;
             seen.insert(entry.cookie, drops);
         }
         let addresses: HashSet<SocketAddr> = entries.iter().map(|entry| entry.own).collect();
@@ -280,6 +282,7 @@ impl Drops {
         if extent == Extent::All {
             self.latest = Some(window);
         }
+        dropped
     }
 }
 

@@ -27,6 +27,8 @@ const ACTIVE_NS: u64 = 2_000_000_000;
 /// How often a namespace with listeners and without traffic is read: a first failure is to be known within a quarter of a
 /// second where only counters tell.
 const LISTENING_NS: u64 = 200_000_000;
+/// How often that is read of a namespace with traffic which tells of its load, or of failures that show elsewhere too.
+const LOAD_NS: u64 = 200_000_000;
 /// Namespaces with traffic whose files stay open, at most.
 const MOST_KEPT: usize = 16;
 /// How often it is checked whether a namespace whose files stay open has a process still.
@@ -107,6 +109,8 @@ fn take_turns(world: &mut World, now_ns: u64) {
         let keeps = namespace.own || (is_active && (namespace.keeps_files() || kept < MOST_KEPT));
         kept += usize::from(keeps && !namespace.keeps_files());
         namespace.keep_files(keeps);
+        let load_rested_ns = now_ns.saturating_sub(namespace.load_ns) + SLACK_NS;
+        namespace.load_due = *everywhere || !is_active || load_rested_ns >= LOAD_NS;
         let listens = !namespace.listeners.is_empty();
         if is_active || (listens && rested_ns >= LISTENING_NS) {
             busy.push(namespace);
@@ -119,7 +123,12 @@ fn take_turns(world: &mut World, now_ns: u64) {
         ripe.sort_by_key(|namespace| namespace.read_ns);
         ripe.into_iter().take(most).for_each(|namespace| namespace.due = true);
     }
-    world.due_namespaces().for_each(|namespace| namespace.read_ns = now_ns.max(1));
+    for namespace in world.due_namespaces() {
+        namespace.read_ns = now_ns.max(1);
+        if namespace.load_due {
+            namespace.load_ns = now_ns;
+        }
+    }
 }
 
 /// Looks whether the process that stands for each namespace still lives there, before it is read; if not, another one has
@@ -303,6 +312,20 @@ mod tests {
             assert_eq!(world.due_namespaces().count(), MOST_BUSY);
         }
         assert!(world.namespaces.iter().all(|namespace| namespace.read_ns > 0));
+    }
+
+    #[test]
+    fn the_load_of_a_busy_namespace_is_read_at_every_second_tick_or_at_once_where_something_begins() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(7, 1, true));
+        world.namespaces[0].active_ns = u64::MAX;
+        let due = [0, 100, 205, 299, 400, 450].map(|ms: u64| {
+            world.everywhere = ms == 450;
+            take_turns(&mut world, 10_000_000_000 + ms * 1_000_000);
+            assert!(world.namespaces[0].due);
+            world.namespaces[0].load_due
+        });
+        assert_eq!(due, [true, false, true, false, true, true]);
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! `/proc/PID/net/netstat`: what the kernel dropped at the listeners of a namespace and at the end of its
 //! connections, as one sum per namespace.
+//!
+//! It has hundreds of columns, which the kernel writes out anew for each read. Most that is counted here is counted at the
+//! listener as well (`tcp_listendrop` in include/net/tcp.h), so it is read at once when that has moved, and otherwise not at
+//! every tick.
 
 use std::collections::HashMap;
 
@@ -66,6 +70,12 @@ impl Source for Netstat {
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
+            // Without an answer of the listeners only this tells.
+            let is_told = namespace.diag.is_ok() && !namespace.dropping;
+            if is_told && !namespace.load_due {
+                continue;
+            }
+            namespace.dropping = false;
             let known = self.latest.remove(&namespace.id);
             let unchanged = namespace.quiet.and_then(|quiet| Some((quiet, known?)));
             let subject = Subject::namespace(namespace.id);

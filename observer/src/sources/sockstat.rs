@@ -75,7 +75,7 @@ impl Source for Sockstat {
 fn is_due(namespace: &Namespace) -> bool {
     match (namespace.quiet, namespace.sockstat_ns) {
         (Some(quiet), Some(read_ns)) => quiet.after_ns.saturating_sub(read_ns) >= QUIET_INTERVAL_NS,
-        _ => true,
+        _ => namespace.load_due,
     }
 }
 

@@ -115,6 +115,10 @@ pub(super) struct Namespace {
     pub(super) due: bool,
     /// When it was read last.
     pub(super) read_ns: u64,
+    /// Whether what tells of no failure, or only of one that shows elsewhere too, is read at this tick as well.
+    pub(super) load_due: bool,
+    /// When that was read last.
+    pub(super) load_ns: u64,
     /// TCP segments that have arrived in it.
     pub(super) arrived: Option<u64>,
     /// When that was last seen to move.
@@ -128,6 +132,8 @@ pub(super) struct Namespace {
     pub(super) quiet: Option<Window>,
     /// What its listeners have dropped, as `netstat` counts it.
     pub(super) dropped: Option<u64>,
+    /// Whether one of them is seen to have dropped something since `netstat` was read.
+    pub(super) dropping: bool,
     /// When `sockstat` was read last.
     pub(super) sockstat_ns: Option<u64>,
     /// TCP sockets of every kind, as `sockstat` counts them.
@@ -154,12 +160,15 @@ impl Namespace {
             opened_ns: None,
             due: true,
             read_ns: 0,
+            load_due: true,
+            load_ns: 0,
             arrived: None,
             arrival_ns: 0,
             sent: None,
             active_ns: 0,
             quiet: None,
             dropped: None,
+            dropping: false,
             sockstat_ns: None,
             tcp_sockets: None,
             listeners: BTreeMap::new(),

@@ -42,12 +42,13 @@ fn sockets_of_different_cgroups_have_none_together() {
 #[test]
 fn a_socket_that_is_closed_does_not_take_its_drops_away() {
     let mut drops = Drops::default();
-    drops.update(&[entry(WEB, 1, 0, 4, 7), entry(WEB, 2, 0, 4, 3)], Extent::All, window(10));
+    assert!(drops.update(&[entry(WEB, 1, 0, 4, 7), entry(WEB, 2, 0, 4, 3)], Extent::All, window(10)));
     assert_eq!(drops.totals[&address()], Total { count: 10, born: None });
-    drops.update(&[entry(WEB, 2, 0, 4, 4)], Extent::All, window(20));
+    assert!(drops.update(&[entry(WEB, 2, 0, 4, 4)], Extent::All, window(20)));
     assert_eq!(drops.totals[&address()].count, 11);
-    drops.update(&[entry(WEB, 9, 0, 4, 2)], Extent::All, window(30));
+    assert!(drops.update(&[entry(WEB, 9, 0, 4, 2)], Extent::All, window(30)));
     assert_eq!(drops.totals[&address()].count, 13);
+    assert!(!drops.update(&[entry(WEB, 9, 0, 4, 2)], Extent::Known, window(40)), "nothing was dropped");
 }
 
 #[test]
