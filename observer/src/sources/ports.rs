@@ -21,12 +21,16 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
-/// Dumps take at most one in this many of the time.
+/// Dumps take at most one in this many of the time while no destination uses a sixteenth of a range.
+const SHARE_FAR: u64 = 8000;
+/// This when one does, or when there are as many sockets more as would make one,
 const SHARE: u64 = 2000;
-/// This when a quarter of a range is used: the whole may be before long,
+/// this when a quarter is used: the whole may be before long,
 const SHARE_CLOSER: u64 = 1000;
-/// and this when half of one is.
+/// and this when half of a range is.
 const SHARE_NEAR: u64 = 400;
+/// What is still far from the end, as one in so many of a range.
+const FAR: u64 = 16;
 /// Receiving takes at most this long per tick.
 const BUDGET_NS: u64 = 2_000_000;
 /// Destinations that are told even if they use less than one in [`SMALL_SHARE`] of the range.
@@ -45,6 +49,10 @@ type Pair = (IpAddr, SocketAddr);
 #[derive(Debug)]
 pub(super) struct Ports {
     pace: Pace,
+    /// When there are many more sockets than at the latest dump.
+    grown: Pace,
+    /// Sockets per namespace when its latest dump began.
+    sockets: HashMap<u32, u64>,
     datagram: Datagram,
     started_ns: u64,
     cost: Cost,
@@ -58,13 +66,15 @@ pub(super) struct Ports {
 impl Default for Ports {
     fn default() -> Self {
         Self {
-            pace: Pace::every_ms(1_000).at_most_one_in(SHARE),
+            pace: Pace::every_ms(1_000),
+            grown: Pace::every_ms(1_000).at_most_one_in(SHARE),
+            sockets: HashMap::new(),
             datagram: Datagram::default(),
             started_ns: 0,
             cost: Cost::default(),
             waiting: VecDeque::new(),
             dump: None,
-            share: SHARE,
+            share: SHARE_FAR,
             told: HashMap::new(),
         }
     }
@@ -99,8 +109,9 @@ impl Source for Ports {
         "ports"
     }
 
-    fn due(&self, now_ns: u64, _world: &World) -> bool {
-        self.is_under_way() || self.pace.is_due(now_ns)
+    fn due(&self, now_ns: u64, world: &World) -> bool {
+        let has_grown = || world.namespaces.iter().any(|namespace| self.has_grown(namespace));
+        self.is_under_way() || self.pace.is_due(now_ns) || (self.grown.is_due(now_ns) && has_grown())
     }
 
     fn read(
@@ -113,7 +124,8 @@ impl Source for Ports {
         let watch = Stopwatch::start(clock);
         let began_ns = watch.started_ns();
         if !self.is_under_way() {
-            (self.started_ns, self.cost, self.share) = (began_ns, Cost::default(), SHARE);
+            (self.started_ns, self.cost, self.share) = (began_ns, Cost::default(), SHARE_FAR);
+            self.sockets.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
         }
@@ -139,6 +151,7 @@ impl Source for Ports {
         if !self.is_under_way() {
             self.pace.set_share(self.share);
             self.pace.ran_at(self.started_ns, self.cost);
+            self.grown.ran_at(self.started_ns, self.cost);
         }
         problems.finish()
     }
@@ -156,6 +169,14 @@ impl Ports {
             || self.told.get(&namespace.id).is_some_and(|told| !told.is_empty())
     }
 
+    /// Whether a namespace holds so many sockets more than at its latest dump that a destination may have come close to the
+    /// end of its range since.
+    fn has_grown(&self, namespace: &Namespace) -> bool {
+        let before = self.sockets.get(&namespace.id).copied().unwrap_or(0);
+        let grown = namespace.tcp_sockets.unwrap_or(0).saturating_sub(before);
+        namespace.sysctls.free_ports.is_some_and(|ports| grown > ports / FAR) && self.is_worth_it(namespace)
+    }
+
     /// Begins with the next namespace.
     fn next(&mut self, world: &mut World, clock: Clock<'_>) -> Option<Dump> {
         while let Some(id) = self.waiting.pop_front() {
@@ -167,6 +188,7 @@ impl Ports {
             let Some(socket) = namespace.diag.as_mut().ok().and_then(|diag| diag.long.take()) else {
                 continue;
             };
+            self.sockets.insert(id, namespace.tcp_sockets.unwrap_or(0));
             return Some(Dump {
                 netns: id,
                 socket,
@@ -234,9 +256,10 @@ impl Dump {
 
 /// The share of the time that dumps may take where so much of a range is used.
 const fn share_at(used: u64, limit: u64) -> u64 {
-    match used.saturating_mul(4) / if limit == 0 { 1 } else { limit } {
-        0 => SHARE,
-        1 => SHARE_CLOSER,
+    match used.saturating_mul(FAR) / if limit == 0 { 1 } else { limit } {
+        0 => SHARE_FAR,
+        1..4 => SHARE,
+        4..8 => SHARE_CLOSER,
         _ => SHARE_NEAR,
     }
 }
@@ -271,10 +294,26 @@ mod tests {
     #[test]
     fn the_fuller_a_range_the_sooner_it_is_looked_at_again() {
         assert_eq!(
-            [0, 49, 50, 99, 100, 200].map(|used| share_at(used, 200)),
-            [2000, 2000, 1000, 1000, 400, 400]
+            [0, 12, 13, 49, 50, 99, 100, 200].map(|used| share_at(used, 200)),
+            [8000, 8000, 2000, 2000, 1000, 1000, 400, 400]
         );
-        assert_eq!(share_at(0, 0), SHARE);
+        assert_eq!(share_at(0, 0), SHARE_FAR);
+    }
+
+    #[test]
+    fn many_more_sockets_than_at_the_latest_dump_are_a_reason_for_the_next() {
+        let mut ports = Ports::default();
+        let mut namespace = Namespace::new(7, 1, true);
+        namespace.sysctls.free_ports = Some(16_000);
+        let mut has_grown = |before, now| {
+            ports.sockets.insert(7, before);
+            namespace.tcp_sockets = Some(now);
+            ports.has_grown(&namespace)
+        };
+        assert!(!has_grown(0, 1_000));
+        assert!(has_grown(0, 1_001));
+        assert!(!has_grown(20_000, 21_000));
+        assert!(has_grown(20_000, 21_001));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The processes of the host: where they live, and which of them the observed command started.
 //!
 //! A look at every process each second would cost more than everything else here, so `/proc` is listed once
-//! a second and only what is new is looked at, twice: a young process still moves to its namespace and its
-//! program. Of the others a sixteenth is looked at again each time. The observed command's tree is followed
-//! at every tick, through the kernel's lists of children.
+//! a second where a process has come, and only what is new is looked at, twice: a young process still moves to
+//! its namespace and its program. Of the others a sixteenth is looked at again each time. The observed
+//! command's tree is followed at every tick, through the kernel's lists of children.
 
 use std::{collections::VecDeque, fs};
 
@@ -16,10 +16,16 @@ use super::{
 
 /// Looking at new processes takes at most this long per tick.
 const BUDGET_NS: u64 = 4_000_000;
+/// `/proc` is listed so often though nobody has come, for those that are gone.
+const LIST_ANYWAY_NS: u64 = 5_000_000_000;
+/// Ends with the process id that was given out last (`loadavg_proc_show` in fs/proc/loadavg.c).
+const LOADAVG: &str = "/proc/loadavg";
 /// A process is young for this many looks.
 const YOUNG: u8 = 2;
 /// An older one is looked at again once in this many rounds.
 const ROUNDS: u32 = 16;
+/// One tick is not exactly as long as the next.
+const SLACK_NS: u64 = 20_000_000;
 /// A tree of this size is followed at every tick.
 const SMALL_TREE: usize = 32;
 /// `PF_KTHREAD` of the kernel's flags.
@@ -29,6 +35,9 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 #[derive(Debug)]
 pub(super) struct Processes {
     listing: Pace,
+    listed_ns: u64,
+    /// The process id that had been given out last at the latest look, where that is known.
+    newest: Option<u32>,
     round: u32,
     waiting: VecDeque<u32>,
     buffer: Vec<u8>,
@@ -38,6 +47,8 @@ impl Default for Processes {
     fn default() -> Self {
         Self {
             listing: Pace::every_ms(1_000).at_most_one_in(200),
+            listed_ns: 0,
+            newest: None,
             round: 0,
             waiting: VecDeque::new(),
             buffer: Vec::new(),
@@ -66,9 +77,13 @@ impl Source for Processes {
         if world.generator.len() <= SMALL_TREE {
             self.follow_children(world);
         }
-        let listed = self.listing.is_due(started_ns);
-        if listed {
-            problems.check(self.list(world, out));
+        let checked = self.listing.is_due(started_ns);
+        if checked {
+            let newest = text::read(LOADAVG, &mut self.buffer).ok().and_then(newest);
+            if self.has_news(newest, world, started_ns) {
+                self.listed_ns = started_ns;
+                problems.check(self.list(world, out));
+            }
         }
         while let Some(pid) = self.waiting.pop_front() {
             problems.check(self.look_at(world, pid));
@@ -76,7 +91,7 @@ impl Source for Processes {
                 break;
             }
         }
-        if listed {
+        if checked {
             self.listing.ran_at(started_ns, watch.cost(clock));
             let hidden = world.processes.values().filter(|process| is_hidden(process)).count();
             if hidden > 0 {
@@ -88,6 +103,15 @@ impl Source for Processes {
 }
 
 impl Processes {
+    /// Whether a listing may show anything new. Where the process id that was given out last, `newest`, is the same as before,
+    /// nobody has come since; threads take such ids as well.
+    fn has_news(&mut self, newest: Option<u32>, world: &World, now_ns: u64) -> bool {
+        let is_same = std::mem::replace(&mut self.newest, newest) == newest && newest.is_some();
+        !is_same
+            || now_ns.saturating_sub(self.listed_ns) + SLACK_NS >= LIST_ANYWAY_NS
+            || world.processes.values().any(|process| process.looks < YOUNG)
+    }
+
     /// Lists `/proc`: forgets who is gone, and queues who is new or has to be looked at again.
     fn list(&mut self, world: &mut World, out: &mut Samples<'_>) -> Result<(), SourceError> {
         let unreadable = |error| SourceError::Unreadable { file: "/proc".into(), error };
@@ -200,6 +224,11 @@ pub(super) fn has_ended(pid: u32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_err_and(|error| is_gone(&error))
 }
 
+/// The process id that was given out last, at the end of `/proc/loadavg`.
+fn newest(loadavg: &str) -> Option<u32> {
+    loadavg.strip_suffix('\n')?.rsplit_once(' ')?.1.parse().ok()
+}
+
 /// Reads the line of `stat`. The command name stands in parentheses and may hold anything, parentheses too.
 /// (The parser of the procfs crate slices at their positions unchecked, and panics on a damaged line.)
 fn parse_stat(text: &str) -> Result<Details, String> {
@@ -241,6 +270,31 @@ mod tests {
         for end in 0..STAT.len() {
             assert!(parse_stat(&STAT[..end]).is_err(), "{:?}", &STAT[..end]);
         }
+    }
+
+    #[test]
+    fn processes_are_listed_again_when_one_has_come_or_is_young_or_after_a_while() {
+        let mut processes = Processes::default();
+        let mut world = World::default();
+        let mut has_news = |world: &World, newest, now_s: u64| {
+            let has_news = processes.has_news(newest, world, now_s * 1_000_000_000);
+            if has_news {
+                processes.listed_ns = now_s * 1_000_000_000;
+            }
+            has_news
+        };
+        assert_eq!(newest("0.10 0.05 0.01 2/345 6789\n"), Some(6789));
+        assert_eq!(newest("0.10 0.05 0.01 2/345 6789"), None, "it may be cut");
+        assert!(has_news(&world, Some(70), 100));
+        assert!(!has_news(&world, Some(70), 101));
+        assert!(has_news(&world, Some(71), 102));
+        assert!(!has_news(&world, Some(71), 103));
+        world.processes.insert(71, Process { looks: 1, ..Process::default() });
+        assert!(has_news(&world, Some(71), 104));
+        world.processes.insert(71, Process { looks: YOUNG, ..Process::default() });
+        assert!(!has_news(&world, Some(71), 105));
+        assert!(has_news(&world, Some(71), 109));
+        assert!(has_news(&world, None, 110) && has_news(&world, None, 111), "unknown is never the same");
     }
 
     #[test]
