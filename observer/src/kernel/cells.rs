@@ -12,14 +12,13 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use aya::{maps::MapData, util::nr_cpus};
+use aya::maps::MapData;
 use observer_common::{Cell, Key};
+
+use super::element::{Command, cpus, element};
 
 /// From so many keys on it is read in batches: a bucket in ten is in use.
 pub(super) const MANY: usize = 1024;
-/// BPF_MAP_LOOKUP_ELEM and BPF_MAP_GET_NEXT_KEY (include/uapi/linux/bpf.h).
-const LOOKUP_ELEM: libc::c_long = 1;
-const GET_NEXT_KEY: libc::c_long = 4;
 /// Cells that one system call may bring. No bucket of the kernel's table holds as many.
 const BATCH: usize = 256;
 /// BPF_MAP_LOOKUP_BATCH (include/uapi/linux/bpf.h).
@@ -34,16 +33,6 @@ pub(super) struct Cells {
     cells: Vec<Cell>,
     /// Keys that the last read found.
     found: usize,
-}
-
-/// `bpf(2)`'s attributes for one element.
-#[repr(C)]
-struct Element {
-    map_fd: u64,
-    key: u64,
-    /// Or the next key.
-    value: u64,
-    flags: u64,
 }
 
 /// `attr.batch` of `bpf(2)`.
@@ -69,7 +58,7 @@ struct Stretch {
 impl Cells {
     /// Of a map from [`Key`] to one [`Cell`] per CPU.
     pub(super) fn new(map: MapData) -> Result<Self> {
-        let cpus = nr_cpus().map_err(|(path, error)| Error::new(error.kind(), format!("{path}: {error}")))?;
+        let cpus = cpus()?;
         Ok(Self {
             map,
             cpus,
@@ -94,7 +83,7 @@ impl Cells {
     /// What all CPUs counted for one key; `None` where there is no such cell.
     pub(super) fn read_one(&mut self, key: &Key) -> Result<Option<Cell>> {
         let cells = self.cells.as_mut_ptr() as u64;
-        let is_there = self.element(LOOKUP_ELEM, std::ptr::from_ref(key) as u64, cells)?;
+        let is_there = self.element(Command::Lookup, std::ptr::from_ref(key) as u64, cells)?;
         Ok(is_there.then(|| total(&self.cells[..self.cpus])))
     }
 
@@ -103,7 +92,7 @@ impl Cells {
         loop {
             let before = key;
             let before = if is_first { 0 } else { (&raw const before) as u64 };
-            if !self.element(GET_NEXT_KEY, before, (&raw mut key) as u64)? {
+            if !self.element(Command::NextKey, before, (&raw mut key) as u64)? {
                 return Ok(());
             }
             // Keys are never taken out of the table.
@@ -115,18 +104,10 @@ impl Cells {
     }
 
     /// Whether there is such an element. The addresses are those of keys, or of room for the cells of all CPUs.
-    fn element(&self, command: libc::c_long, key: u64, value: u64) -> Result<bool> {
-        let map_fd = self.map.fd().as_fd().as_raw_fd().cast_unsigned().into();
-        let mut element = Element { map_fd, key, value, flags: 0 };
-        // SAFETY: the command reads a key at `key` where that is not 0, and writes a key or a cell for each CPU at
-        // `value`; both live as long as the call. Any bits are a valid `Key` and `Cell`.
-        let outcome =
-            unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut element, size_of::<Element>()) };
-        match Error::last_os_error() {
-            _ if outcome == 0 => Ok(true),
-            error if error.kind() == ErrorKind::NotFound => Ok(false),
-            error => Err(Error::new(error.kind(), format!("cannot read a map of the probes: {error}"))),
-        }
+    fn element(&self, command: Command, key: u64, value: u64) -> Result<bool> {
+        // SAFETY: both callers have the command read a key at `key` where that is not 0, and write a key or a cell for each
+        // CPU at `value`; both live as long as the call. Any bits are a valid `Key` and `Cell`.
+        unsafe { element(&self.map, command, key, value) }
     }
 
     fn read_batches(&mut self, mut take: impl FnMut(&Key, &Cell)) -> Result<()> {

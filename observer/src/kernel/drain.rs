@@ -13,6 +13,7 @@ use observer_common::{Cell, Event, Key, News, Signal, SubjectKind, key_flags};
 use super::{
     Kernel, KernelError,
     cells::{self, Cells},
+    element::PerCpu,
     hot::Hot,
     reasons::Reasons,
 };
@@ -55,7 +56,7 @@ struct Counted {
     cells: Cells,
     /// Where some of it is counted beside the cells.
     hot: Option<Hot>,
-    news: PerCpuArray<MapData, News>,
+    news: PerCpu<News>,
     /// As of the last read of the cells that was whole.
     news_read: Option<News>,
     known: HashMap<Key, Known>,
@@ -81,7 +82,7 @@ impl Counted {
         };
         let cells = cells.map_err(|source| KernelError::Map { name, source })?;
         let pace = Pace::every_ms(0).at_most_one_in(SHARE);
-        let (news, known) = (take(kernel, news)?, HashMap::new());
+        let (news, known) = (PerCpu::take(kernel, news)?, HashMap::new());
         Ok(Self { cells, hot: None, news, news_read: None, known, read_ns: None, pace })
     }
 
@@ -106,9 +107,9 @@ impl Counted {
         let Self { cells, hot, known, .. } = self;
         // Before the cells: what is added meanwhile is news for the next read.
         let mut news = News::default();
-        self.news.get(&0, 0).map_err(io::Error::other)?.iter().for_each(|of_cpu| news.merge(of_cpu));
+        self.news.read(0)?.iter().for_each(|of_cpu| news.merge(of_cpu));
         if let Some(hot) = hot {
-            hot.read().map_err(io::Error::other)?;
+            hot.read()?;
         }
         let mut told = |hot: &mut Option<Hot>, known: &mut Known, key: &Key| {
             let in_slot = hot.as_ref().map_or(0, |hot| hot.count(key));

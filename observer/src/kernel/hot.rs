@@ -1,12 +1,14 @@
 //! Slots for the busiest places: the probes count those without a hash map.
 
-use aya::maps::{Array, MapData, MapError, PerCpuArray};
+use std::io;
+
+use aya::maps::{Array, MapData};
 use observer_common::{
     Key, Signal,
     hot::{Owner, Row, SLOTS},
 };
 
-use super::{Kernel, KernelError, drain::take};
+use super::{Kernel, KernelError, drain::take, element::PerCpu};
 
 /// Occurrences between two reads that make a place hot.
 const HOT: u64 = 20;
@@ -14,7 +16,7 @@ const HOT: u64 = 20;
 /// Gives slots, and reads what was counted in them.
 pub(super) struct Hot {
     owners: Array<MapData, Owner>,
-    rows: PerCpuArray<MapData, Row>,
+    rows: PerCpu<Row>,
     slots: Vec<Option<Slot>>,
 }
 
@@ -30,17 +32,17 @@ impl Hot {
     pub(super) fn new(kernel: &mut Kernel) -> Result<Self, KernelError> {
         Ok(Self {
             owners: take(kernel, "HOT_OWNERS")?,
-            rows: take(kernel, "HOT_ROWS")?,
+            rows: PerCpu::take(kernel, "HOT_ROWS")?,
             slots: (0..SLOTS).map(|_| None).collect(),
         })
     }
 
     /// Reads what was counted in all slots.
-    pub(super) fn read(&mut self) -> Result<(), MapError> {
+    pub(super) fn read(&mut self) -> io::Result<()> {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = slot {
                 let mut total = Row::default();
-                self.rows.get(&(number as u32), 0)?.iter().for_each(|row| total.merge(row));
+                self.rows.read(number as u32)?.iter().for_each(|row| total.merge(row));
                 slot.total = total;
             }
         }

@@ -6,6 +6,7 @@ pub mod btf;
 mod cells;
 pub mod coverage;
 pub mod drain;
+mod element;
 mod heap;
 mod hot;
 pub mod load;
