@@ -1,6 +1,11 @@
 //! `/proc/sys/fs/file-nr`: open files of the host against `fs.file-max`.
 
-use super::{Clock, Pace, Samples, Source, Window, error::SourceError, text, world::World};
+use super::{
+    Clock, Pace, Samples, Source, Window,
+    error::SourceError,
+    text::{self, Kept},
+    world::World,
+};
 use crate::core::{frame::Resource, subject::Subject};
 
 const FILE: &str = "/proc/sys/fs/file-nr";
@@ -12,12 +17,13 @@ const NEAR: u64 = 2;
 pub(super) struct Files {
     pace: Pace,
     near: bool,
+    file: Kept,
     buffer: Vec<u8>,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { pace: Pace::every_ms(1_000), near: false, buffer: Vec::new() }
+        Self { pace: Pace::every_ms(1_000), near: false, file: Kept::default(), buffer: Vec::new() }
     }
 }
 
@@ -36,7 +42,7 @@ impl Source for Files {
         clock: Clock<'_>,
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
-        let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
+        let (window, text) = Window::around(clock, || self.file.read(FILE, &mut self.buffer));
         self.pace.ran(window.before_ns);
         // Allocated, free (always 0 since 2.6) and the limit.
         let [used, free, limit] =

@@ -29,7 +29,7 @@ const ACTIVE_NS: u64 = 2_000_000_000;
 const LISTENING_NS: u64 = 200_000_000;
 /// How often that is read of a namespace with traffic which tells of its load, or of failures that show elsewhere too.
 const LOAD_NS: u64 = 200_000_000;
-/// Namespaces with traffic whose files stay open, at most.
+/// Namespaces with traffic or listeners whose files stay open, at most.
 const MOST_KEPT: usize = 16;
 /// How often it is checked whether a namespace whose files stay open has a process still.
 const LIVES_NS: u64 = 300_000_000;
@@ -106,12 +106,16 @@ fn take_turns(world: &mut World, now_ns: u64) {
         let rested_ns = now_ns.saturating_sub(namespace.read_ns) + SLACK_NS;
         let is_active =
             generator.contains(&namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
-        let keeps = namespace.own || (is_active && (namespace.keeps_files() || kept < MOST_KEPT));
-        kept += usize::from(keeps && !namespace.keeps_files());
-        namespace.keep_files(keeps);
         let load_rested_ns = now_ns.saturating_sub(namespace.load_ns) + SLACK_NS;
         namespace.load_due = *everywhere || !is_active || load_rested_ns >= LOAD_NS;
         let listens = !namespace.listeners.is_empty();
+        // Those with traffic are read most: they may have the places of those that only listen.
+        let most = if is_active { MOST_KEPT } else { MOST_KEPT / 2 };
+        let keeps = namespace.own
+            || (is_active && namespace.keeps_files())
+            || ((is_active || listens) && kept - usize::from(namespace.keeps_files()) < most);
+        kept = kept + usize::from(keeps) - usize::from(namespace.keeps_files());
+        namespace.keep_files(keeps);
         if is_active || (listens && rested_ns >= LISTENING_NS) {
             busy.push(namespace);
         } else if !listens && rested_ns >= IDLE_NS {
@@ -361,6 +365,29 @@ mod tests {
         // Observer's own namespace cannot go away.
         assert_eq!(kept(now_ns, now_ns + ACTIVE_NS), 1);
         assert_eq!(kept(now_ns + ACTIVE_NS, now_ns + ACTIVE_NS), MOST_KEPT);
+    }
+
+    #[test]
+    fn files_stay_open_of_fewer_namespaces_that_only_listen_and_those_with_traffic_come_first() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(0, 1, true));
+        for id in 1..100 {
+            let mut namespace = Namespace::new(id, id, false);
+            namespace.listeners.insert(([127, 0, 0, 1], 80).into(), Listener::default());
+            world.namespaces.push(namespace);
+        }
+        let keeping = |world: &mut World, now_ns| {
+            take_turns(world, now_ns);
+            take_turns(world, now_ns + 1);
+            let keeps = |namespace: &Namespace| namespace.keeps_files().then_some(namespace.id);
+            world.namespaces.iter().filter_map(keeps).collect::<Vec<_>>()
+        };
+        let now_ns = 100_000_000_000;
+        assert_eq!(keeping(&mut world, now_ns), (0..8).collect::<Vec<_>>());
+        world.namespaces[50..].iter_mut().for_each(|namespace| namespace.active_ns = now_ns);
+        let kept = keeping(&mut world, now_ns);
+        assert_eq!(kept.len(), MOST_KEPT);
+        assert!(kept.iter().all(|id| *id == 0 || *id >= 50), "{kept:?}");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::{collections::VecDeque, fs};
 use super::{
     Clock, Pace, Samples, Source, Stopwatch,
     error::{Problems, SourceError, is_gone},
-    namespaces, text,
+    namespaces,
+    text::{self, Kept},
     world::{Details, Process, World},
 };
 
@@ -38,6 +39,7 @@ pub(super) struct Processes {
     listed_ns: u64,
     /// The process id that had been given out last at the latest look, where that is known.
     newest: Option<u32>,
+    loadavg: Kept,
     round: u32,
     waiting: VecDeque<u32>,
     buffer: Vec<u8>,
@@ -49,6 +51,7 @@ impl Default for Processes {
             listing: Pace::every_ms(1_000).at_most_one_in(200),
             listed_ns: 0,
             newest: None,
+            loadavg: Kept::default(),
             round: 0,
             waiting: VecDeque::new(),
             buffer: Vec::new(),
@@ -72,14 +75,13 @@ impl Source for Processes {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
-        let watch = Stopwatch::start(clock);
-        let started_ns = watch.started_ns();
+        let watch = self.listing.is_due(clock()).then(|| Stopwatch::start(clock));
+        let started_ns = watch.map_or_else(clock, Stopwatch::started_ns);
         if world.generator.len() <= SMALL_TREE {
             self.follow_children(world);
         }
-        let checked = self.listing.is_due(started_ns);
-        if checked {
-            let newest = text::read(LOADAVG, &mut self.buffer).ok().and_then(newest);
+        if watch.is_some() {
+            let newest = self.loadavg.read(LOADAVG, &mut self.buffer).ok().and_then(newest);
             if self.has_news(newest, world, started_ns) {
                 self.listed_ns = started_ns;
                 problems.check(self.list(world, out));
@@ -91,7 +93,7 @@ impl Source for Processes {
                 break;
             }
         }
-        if checked {
+        if let Some(watch) = watch {
             self.listing.ran_at(started_ns, watch.cost(clock));
             let hidden = world.processes.values().filter(|process| is_hidden(process)).count();
             if hidden > 0 {

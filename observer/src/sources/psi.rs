@@ -5,7 +5,7 @@ use observer_common::Signal;
 use super::{
     Clock, Pace, Samples, Source, Window,
     error::{Problems, SourceError},
-    text,
+    text::{self, Kept},
     world::World,
 };
 use crate::core::subject::Subject;
@@ -23,12 +23,13 @@ pub(super) struct Psi {
     pace: Pace,
     /// Whether this kernel keeps them.
     kept: bool,
+    open: [Kept; FILES.len()],
     buffer: Vec<u8>,
 }
 
 impl Default for Psi {
     fn default() -> Self {
-        Self { pace: Pace::every_ms(1_000), kept: true, buffer: Vec::new() }
+        Self { pace: Pace::every_ms(1_000), kept: true, open: Default::default(), buffer: Vec::new() }
     }
 }
 
@@ -49,8 +50,8 @@ impl Source for Psi {
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         self.pace.ran(clock());
-        for (file, signal) in FILES {
-            let (window, text) = Window::around(clock, || text::read(file, &mut self.buffer));
+        for ((file, signal), open) in FILES.into_iter().zip(&mut self.open) {
+            let (window, text) = Window::around(clock, || open.read(file, &mut self.buffer));
             match text {
                 // Left out when the kernel was built, or (psi=0) when it was started.
                 Err(error) if is_absent(&error) => self.kept = false,

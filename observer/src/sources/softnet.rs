@@ -4,7 +4,12 @@ use std::collections::HashMap;
 
 use observer_common::Signal;
 
-use super::{Clock, Pace, Samples, Source, Window, error::SourceError, text, world::World};
+use super::{
+    Clock, Pace, Samples, Source, Window,
+    error::SourceError,
+    text::{self, Kept},
+    world::World,
+};
 use crate::core::subject::Subject;
 
 const FILE: &str = "/proc/self/net/softnet_stat";
@@ -26,6 +31,7 @@ pub(super) struct Softnet {
     /// Sums over all CPUs that have been seen, those that were switched off since included.
     dropped: u64,
     squeezed: u64,
+    file: Kept,
     buffer: Vec<u8>,
 }
 
@@ -44,6 +50,7 @@ impl Default for Softnet {
             latest: HashMap::new(),
             dropped: 0,
             squeezed: 0,
+            file: Kept::default(),
             buffer: Vec::new(),
         }
     }
@@ -64,7 +71,7 @@ impl Source for Softnet {
         clock: Clock<'_>,
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
-        let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
+        let (window, text) = Window::around(clock, || self.file.read(FILE, &mut self.buffer));
         self.pace.ran(window.before_ns);
         let rows = parse(text?).map_err(|problem| SourceError::malformed(FILE, problem))?;
         let (first, dropped) = (self.latest.is_empty(), self.dropped);

@@ -4,7 +4,12 @@
 
 use observer_common::Signal;
 
-use super::{Clock, Pace, Samples, Source, Stopwatch, Window, error::SourceError, text, world::World};
+use super::{
+    Clock, Pace, Samples, Source, Stopwatch, Window,
+    error::SourceError,
+    text::{self, Kept},
+    world::World,
+};
 use crate::core::subject::Subject;
 
 const FILE: &str = "/proc/vmstat";
@@ -13,12 +18,13 @@ const FILE: &str = "/proc/vmstat";
 #[derive(Debug)]
 pub(super) struct Vmstat {
     pace: Pace,
+    file: Kept,
     buffer: Vec<u8>,
 }
 
 impl Default for Vmstat {
     fn default() -> Self {
-        Self { pace: Pace::every_ms(1_000).at_most_one_in(200), buffer: Vec::new() }
+        Self { pace: Pace::every_ms(1_000).at_most_one_in(200), file: Kept::default(), buffer: Vec::new() }
     }
 }
 
@@ -38,7 +44,7 @@ impl Source for Vmstat {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let watch = Stopwatch::start(clock);
-        let (window, text) = Window::around(clock, || text::read(FILE, &mut self.buffer));
+        let (window, text) = Window::around(clock, || self.file.read(FILE, &mut self.buffer));
         self.pace.ran_at(window.before_ns, watch.cost(clock));
         let kills = parse(text?).map_err(|problem| SourceError::malformed(FILE, problem))?;
         out.signal(Signal::OomKill, &Subject::HOST, kills, window);
