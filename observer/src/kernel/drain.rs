@@ -89,8 +89,10 @@ impl Counted {
     /// Hands over every cell that changed since the last read, with the instants of that and of this read. The
     /// first read has none before it.
     fn changed(&mut self, clock: Clock<'_>, mut take: impl FnMut(&Key, &Cell, Read)) -> io::Result<()> {
-        let watch = Stopwatch::start(clock);
-        let read = Read { at_ns: watch.started_ns(), since_ns: self.read_ns };
+        // To read a few costs little, and to ask what it did costs as much.
+        let watch = (self.known.len() >= cells::MANY).then(|| Stopwatch::start(clock));
+        let at_ns = watch.map_or_else(clock, Stopwatch::started_ns);
+        let read = Read { at_ns, since_ns: self.read_ns };
         if !self.pace.is_due(read.at_ns) {
             return Ok(());
         }
@@ -98,7 +100,9 @@ impl Counted {
         if outcome.is_ok() {
             self.read_ns = Some(read.at_ns);
         }
-        self.pace.ran_at(read.at_ns, watch.cost(clock).of_cpu());
+        if let Some(watch) = watch {
+            self.pace.ran_at(read.at_ns, watch.cost(clock).of_cpu());
+        }
         outcome
     }
 
