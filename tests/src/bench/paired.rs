@@ -6,9 +6,14 @@ use anyhow::Result;
 use super::{Plan, rivals::Rival};
 use crate::stage::Stage;
 
-/// Median and quartiles of some numbers.
+/// How many standard deviations reach to 95 in 100.
+const SURE: f64 = 1.96;
+
+/// The median of some numbers, and how far it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
+    /// Between this and `high` the median lies, 95 times in 100, whatever the distribution: by the ranks that a fair coin
+    /// allows for. With fewer than six numbers these are the smallest and the largest, which is a little less sure.
     pub low: f64,
     pub median: f64,
     pub high: f64,
@@ -18,12 +23,12 @@ impl Spread {
     /// Of at least one number.
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = share * (values.len() - 1) as f64;
-            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
-            below + (above - below) * place.fract()
-        };
-        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+        let last = values.len() - 1;
+        let median = f64::midpoint(values[last / 2], values[last.div_ceil(2)]);
+        let count = values.len() as f64;
+        // Counted from 0, and from either end.
+        let rank = ((count - SURE * count.sqrt()) / 2.0).round().max(1.0) as usize - 1;
+        Self { low: values[rank], median, high: values[last - rank] }
     }
 }
 
@@ -33,7 +38,7 @@ pub struct Ratios {
     pub quantities: Vec<Spread>,
 }
 
-/// Has all rivals take turns, `off` before and after each; the same quantities come from every turn. What looks at one
+/// Has all rivals take turns, with everything off before and after each; the same quantities come from every turn. What looks at one
 /// network namespace only looks at the one of the process `inside`.
 pub fn take_turns(
     stage: &Stage,
@@ -73,9 +78,14 @@ mod tests {
     use super::Spread;
 
     #[test]
-    fn quartiles_lie_between_the_values() {
+    fn the_more_numbers_the_better_the_median_is_known() {
         let spread = Spread::of(vec![4.0, 1.0, 2.0, 3.0]);
-        assert_eq!(spread, Spread { low: 1.75, median: 2.5, high: 3.25 });
+        assert_eq!(spread, Spread { low: 1.0, median: 2.5, high: 4.0 });
         assert_eq!(Spread::of(vec![7.0]), Spread { low: 7.0, median: 7.0, high: 7.0 });
+        // The ranks that tables give: 2 and 9 of 10, 10 and 21 of 30, 40 and 61 of 100.
+        for (count, low, high) in [(10, 2.0, 9.0), (30, 10.0, 21.0), (100, 40.0, 61.0)] {
+            let spread = Spread::of((1..=count).map(f64::from).collect());
+            assert_eq!((spread.low, spread.high), (low, high));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result};
 
-use super::{Bench, Budget, Plan, paired::Spread, served::Served, traffic::Busy};
+use super::{Bench, Budget, Plan, served::Served, traffic::Busy};
 use crate::{
     bpf::{self, Empty, Runs, Timed},
     stage::Stage,
@@ -82,7 +82,8 @@ fn ran(busy: &Busy<'_>, plan: &Plan, strangers: &BTreeMap<u32, Runs>) -> Result<
     Ok(after.into_iter().filter_map(ran).collect())
 }
 
-/// CPU time that the whole machine spends per request, with nothing on.
+/// CPU time that the whole machine spends per request, with nothing on: of a good turn, so that the share of the probes is
+/// not made small by what else the machine did.
 fn request_ns(busy: &Busy<'_>, plan: &Plan) -> Result<f64> {
     let mut turns = Vec::new();
     for _ in 0..plan.rounds {
@@ -90,7 +91,8 @@ fn request_ns(busy: &Busy<'_>, plan: &Plan) -> Result<f64> {
         let requests = busy.requests(plan)?;
         turns.push((busy_ns()? - before_ns) / requests);
     }
-    Ok(Spread::of(turns).low)
+    turns.sort_by(f64::total_cmp);
+    Ok(turns[turns.len() / 4])
 }
 
 /// CPU time of all CPUs so far, but for idling and waiting.

@@ -15,6 +15,8 @@ use crate::{children::Running, programs::installed, stage::Stage};
 /// What can be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rival {
+    /// Nothing: what the machine does of itself.
+    Nothing,
     /// `observer serve`, as anybody would start it.
     Observer,
     /// One bpftrace program that counts the same signals at the tracepoints that every kernel has.
@@ -39,6 +41,7 @@ const ATTACHED: Duration = Duration::from_secs(60);
 
 /// Something that is on; dropping it ends it.
 pub enum On {
+    Nothing,
     Observer(#[allow(dead_code, reason = "ends with this")] Served),
     Other(#[allow(dead_code, reason = "ends with this")] Running),
 }
@@ -54,12 +57,16 @@ impl Rival {
             }
             there
         };
-        [Self::Observer, Self::Bpftrace, Self::SsSummary, Self::SsAll].into_iter().filter(is_there).collect()
+        [Self::Nothing, Self::Observer, Self::Bpftrace, Self::SsSummary, Self::SsAll]
+            .into_iter()
+            .filter(is_there)
+            .collect()
     }
 
     /// Its name in the tables.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Nothing => "nothing",
             Self::Observer => "observer",
             Self::Bpftrace => "bpftrace",
             Self::SsSummary => "ss -s every second",
@@ -69,7 +76,7 @@ impl Rival {
 
     fn program(self) -> Option<&'static str> {
         match self {
-            Self::Observer => None,
+            Self::Nothing | Self::Observer => None,
             Self::Bpftrace => Some("bpftrace"),
             Self::SsSummary | Self::SsAll => Some("ss"),
         }
@@ -78,6 +85,7 @@ impl Rival {
     /// Starts it, and waits until it is at work. `ss` sees one network namespace: that of the process `inside`.
     pub fn start(self, stage: &Stage, inside: Option<u32>) -> Result<On> {
         match self {
+            Self::Nothing => Ok(On::Nothing),
             Self::Observer => Served::start(stage).map(On::Observer),
             Self::Bpftrace => bpftrace(stage).map(On::Other),
             Self::SsSummary => every_second(stage, inside, "ss -s").map(On::Other),

@@ -16,7 +16,7 @@ struct Row<'a> {
     size: Option<u32>,
     unit: &'a str,
     value: f64,
-    /// The spread: first and third quartile of the turns, where there were some.
+    /// Between these the median of the turns lies, where there were some: see [`Spread`].
     low: Option<f64>,
     high: Option<f64>,
     budget: Option<Budget>,
@@ -59,22 +59,22 @@ impl<'a> From<&'a str> for With<'a> {
     }
 }
 
-/// One number, or the median of several with their quartiles.
+/// One number, or the median of several and how far it is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     value: f64,
-    quartiles: Option<(f64, f64)>,
+    between: Option<(f64, f64)>,
 }
 
 impl From<f64> for Measured {
     fn from(value: f64) -> Self {
-        Self { value, quartiles: None }
+        Self { value, between: None }
     }
 }
 
 impl From<Spread> for Measured {
     fn from(spread: Spread) -> Self {
-        Self { value: spread.median, quartiles: Some((spread.low, spread.high)) }
+        Self { value: spread.median, between: Some((spread.low, spread.high)) }
     }
 }
 
@@ -91,7 +91,7 @@ impl Bench {
         let (With { name: with, size }, measured) = (with.into(), measured.into());
         // JSON has no other numbers, and none of them is a measurement.
         ensure!(measured.value.is_finite(), "{what}, {with}: measured {}", measured.value);
-        let (low, high) = measured.quartiles.unzip();
+        let (low, high) = measured.between.unzip();
         Row { bench: self.name, what, with, size, unit, value: measured.value, low, high, budget }.print()
     }
 

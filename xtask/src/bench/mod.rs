@@ -62,7 +62,7 @@ pub struct Args {
     only_vm: bool,
 }
 
-/// Runs `cargo xtask bench`; the exit status is 1 where something could not be measured or a budget does not hold.
+/// Runs `cargo xtask bench`; the exit status is 1 where something could not be measured or a budget surely does not hold.
 pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     stage("set-up", || setup::building(tree))?;
     let mut rows = Vec::new();
@@ -70,7 +70,7 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
         on_host(tree, args, &mut rows)?;
     }
     in_machines(tree, args, &mut rows)?;
-    let broken: Vec<&Row> = rows.iter().filter(|row| !row.keeps_its_budget()).collect();
+    let broken: Vec<&Row> = rows.iter().filter(|row| row.breaks_its_budget()).collect();
     for row in &broken {
         step(format!("over budget: {}, {}: {}", row.what, row.told_with(), row.measured()));
     }

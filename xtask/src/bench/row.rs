@@ -27,6 +27,15 @@ enum Budget {
     AtMost(f64),
 }
 
+impl Budget {
+    fn is_kept_by(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
 impl Row {
     /// Understands a line of the lab's output, if it is a row.
     pub fn parse(line: &str) -> Option<Self> {
@@ -47,11 +56,14 @@ impl Row {
         }
     }
 
-    /// Whether the budget holds, where there is one.
-    pub fn keeps_its_budget(&self) -> bool {
-        self.budget.is_none_or(|budget| match budget {
-            Budget::AtLeast(bound) => self.value >= bound,
-            Budget::AtMost(bound) => self.value <= bound,
+    /// Whether the budget is broken beyond what else the machine does: whatever the median may be, it does not keep it.
+    pub fn breaks_its_budget(&self) -> bool {
+        self.budget.is_some_and(|budget| {
+            let best = match budget {
+                Budget::AtLeast(_) => self.high,
+                Budget::AtMost(_) => self.low,
+            };
+            !budget.is_kept_by(best.unwrap_or(self.value))
         })
     }
 
@@ -66,8 +78,13 @@ impl Row {
 
     /// The budget, and whether it holds; nothing where there is none.
     pub fn told_budget(&self) -> Option<String> {
-        let holds = if self.keeps_its_budget() { "holds" } else { "**does not hold**" };
-        let (word, bound) = match self.budget? {
+        let budget = self.budget?;
+        let holds = match budget.is_kept_by(self.value) {
+            true => "holds",
+            false if self.breaks_its_budget() => "**does not hold**",
+            false => "too noisy to tell",
+        };
+        let (word, bound) = match budget {
             Budget::AtLeast(bound) => ("at least", bound),
             Budget::AtMost(bound) => ("at most", bound),
         };
@@ -118,15 +135,21 @@ pub mod tests {
         assert_eq!(row("{}").told_budget(), None);
         let kept = row(r#"{"budget": {"at_most": 1.02}}"#);
         assert_eq!(kept.told_budget().as_deref(), Some("at most 1.02: holds"));
-        let broken = row(r#"{"budget": {"at_least": 1.02}}"#);
-        assert!(!broken.keeps_its_budget());
-        assert_eq!(broken.told_budget().as_deref(), Some("at least 1.02: **does not hold**"));
+        let broken = row(r#"{"budget": {"at_most": 0.98}}"#);
+        assert!(broken.breaks_its_budget());
+        assert_eq!(broken.told_budget().as_deref(), Some("at most 0.98: **does not hold**"));
+        let sure = row(r#"{"budget": {"at_least": 1.02}, "low": null, "high": null}"#);
+        assert!(sure.breaks_its_budget());
+        for noisy in [r#"{"budget": {"at_most": 1.0}}"#, r#"{"budget": {"at_least": 1.05}}"#].map(row) {
+            assert!(!noisy.breaks_its_budget());
+            assert!(noisy.told_budget().is_some_and(|told| told.ends_with(": too noisy to tell")));
+        }
     }
 
     #[test]
     fn a_machine_has_no_budget() {
         let emulated = row(r#"{"budget": {"at_least": 1.02}}"#).of_machine("6.1");
-        assert!(emulated.keeps_its_budget());
+        assert!(!emulated.breaks_its_budget());
         assert_eq!(emulated.told_with(), "observer, Linux 6.1");
         assert_eq!(emulated.bench, "requests in virtual machines");
     }
