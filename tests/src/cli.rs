@@ -43,7 +43,7 @@ pub enum Task {
         #[arg(long)]
         observer: PathBuf,
         /// Turns of each.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 9)]
         rounds: usize,
         /// Length of a turn.
         #[arg(long, value_name = "S", default_value_t = 4)]

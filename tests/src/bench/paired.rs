@@ -13,7 +13,7 @@ const SURE: f64 = 1.96;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     /// Between this and `high` the median lies, 95 times in 100, whatever the distribution: by the ranks that a fair coin
-    /// allows for. With fewer than six numbers these are the smallest and the largest, which is a little less sure.
+    /// allows for. With fewer than six numbers these are the smallest and the largest, which is less sure.
     pub low: f64,
     pub median: f64,
     pub high: f64,

@@ -40,7 +40,7 @@ const SETTLED: Duration = Duration::from_millis(1_500);
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let mut resent = Vec::new();
-    let ratios = take_turns(stage, plan, &[Rival::Observer], None, || {
+    let ratios = take_turns(stage, plan, &[Rival::Nothing, Rival::Observer], None, || {
         let turn = plan.turn;
         let transferred = in_namespace(move || transfers(turn))?;
         resent.push(transferred.resent_per_s);

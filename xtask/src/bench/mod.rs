@@ -42,7 +42,7 @@ pub struct Args {
     /// What to measure, by the names that docs/performance.md has; everything where nothing is named
     names: Vec<String>,
     /// Turns of each; more of them narrow the spread
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Length of a turn in seconds
     #[arg(long, value_name = "S", default_value_t = 4)]
