@@ -20,7 +20,7 @@ pub(super) enum Audience {
 
 impl Audience {
     /// How often things are shown.
-    const fn show_ns(self) -> u64 {
+    pub(super) const fn show_ns(self) -> u64 {
         match self {
             // At every second tick.
             Self::Screen => 190_000_000,
