@@ -68,6 +68,11 @@ impl Cells {
         })
     }
 
+    /// Whether to read so many of them may take long: the kernel copies one for each CPU.
+    pub(super) const fn are_many(&self, cells: usize) -> bool {
+        cells * self.cpus >= MANY
+    }
+
     /// Hands over each key with what all CPUs counted for it. An error means that some were not read.
     pub(super) fn read(&mut self, mut take: impl FnMut(&Key, &Cell)) -> Result<()> {
         let mut found = 0;

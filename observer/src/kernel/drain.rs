@@ -90,7 +90,7 @@ impl Counted {
     /// first read has none before it.
     fn changed(&mut self, clock: Clock<'_>, mut take: impl FnMut(&Key, &Cell, Read)) -> io::Result<()> {
         // To read a few costs little, and to ask what it did costs as much.
-        let watch = (self.known.len() >= cells::MANY).then(|| Stopwatch::start(clock));
+        let watch = self.cells.are_many(self.known.len()).then(|| Stopwatch::start(clock));
         let at_ns = watch.map_or_else(clock, Stopwatch::started_ns);
         let read = Read { at_ns, since_ns: self.read_ns };
         if !self.pace.is_due(read.at_ns) {

@@ -20,7 +20,7 @@ pub(super) struct Identities {
 
 impl Default for Identities {
     fn default() -> Self {
-        Self { pace: Pace::every_ms(2_000), told: HashSet::new(), buffer: Vec::new() }
+        Self { pace: Pace::every_ms(1_000), told: HashSet::new(), buffer: Vec::new() }
     }
 }
 

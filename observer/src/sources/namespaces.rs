@@ -27,8 +27,8 @@ const ACTIVE_NS: u64 = 2_000_000_000;
 /// How often a namespace with listeners and without traffic is read: a first failure is to be known within a quarter of a
 /// second where only counters tell.
 const LISTENING_NS: u64 = 200_000_000;
-/// How often that is read of a namespace with traffic which tells of its load, or of failures that show elsewhere too.
-const LOAD_NS: u64 = 200_000_000;
+/// Of a namespace with traffic the sums that may wait are read at every second tick: so much later at least.
+const REST_NS: u64 = 150_000_000;
 /// Namespaces with traffic or listeners whose files stay open, at most.
 const MOST_KEPT: usize = 16;
 /// How often it is checked whether a namespace whose files stay open has a process still.
@@ -106,8 +106,7 @@ fn take_turns(world: &mut World, now_ns: u64) {
         let rested_ns = now_ns.saturating_sub(namespace.read_ns) + SLACK_NS;
         let is_active =
             generator.contains(&namespace.pid) || now_ns.saturating_sub(namespace.active_ns) < ACTIVE_NS;
-        let load_rested_ns = now_ns.saturating_sub(namespace.load_ns) + SLACK_NS;
-        namespace.load_due = *everywhere || !is_active || load_rested_ns >= LOAD_NS;
+        namespace.rest_due = *everywhere || !is_active || now_ns.saturating_sub(namespace.rest_ns) >= REST_NS;
         let listens = !namespace.listeners.is_empty();
         // Those with traffic are read most: they may have the places of those that only listen.
         let most = if is_active { MOST_KEPT } else { MOST_KEPT / 2 };
@@ -129,8 +128,8 @@ fn take_turns(world: &mut World, now_ns: u64) {
     }
     for namespace in world.due_namespaces() {
         namespace.read_ns = now_ns.max(1);
-        if namespace.load_due {
-            namespace.load_ns = now_ns;
+        if namespace.rest_due {
+            namespace.rest_ns = now_ns;
         }
     }
 }
@@ -319,15 +318,15 @@ mod tests {
     }
 
     #[test]
-    fn the_load_of_a_busy_namespace_is_read_at_every_second_tick_or_at_once_where_something_begins() {
+    fn what_may_wait_in_a_busy_namespace_is_read_at_every_second_tick_and_where_something_begins() {
         let mut world = World::default();
         world.namespaces.push(Namespace::new(7, 1, true));
         world.namespaces[0].active_ns = u64::MAX;
-        let due = [0, 100, 205, 299, 400, 450].map(|ms: u64| {
+        let due = [0, 100, 230, 299, 400, 450].map(|ms: u64| {
             world.everywhere = ms == 450;
             take_turns(&mut world, 10_000_000_000 + ms * 1_000_000);
             assert!(world.namespaces[0].due);
-            world.namespaces[0].load_due
+            world.namespaces[0].rest_due
         });
         assert_eq!(due, [true, false, true, false, true, true]);
     }

@@ -1,9 +1,9 @@
 //! `/proc/PID/net/netstat`: what the kernel dropped at the listeners of a namespace and at the end of its
 //! connections, as one sum per namespace.
 //!
-//! It has hundreds of columns, which the kernel writes out anew for each read. Most that is counted here is counted at the
-//! listener as well (`tcp_listendrop` in include/net/tcp.h), so it is read at once when that has moved, and otherwise not at
-//! every tick.
+//! It has hundreds of columns, which the kernel writes out anew for each read. What is dropped at a listener is counted there
+//! as well (`tcp_listendrop` in include/net/tcp.h), so the file is read at once when that has moved, and otherwise at every
+//! second tick.
 
 use std::collections::HashMap;
 
@@ -70,14 +70,12 @@ impl Source for Netstat {
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
-            // Without an answer of the listeners only this tells.
-            let is_told = namespace.diag.is_ok() && !namespace.dropping;
-            if is_told && !namespace.load_due {
+            if !is_due(namespace) {
                 continue;
             }
-            namespace.dropping = false;
             let known = self.latest.remove(&namespace.id);
-            let unchanged = namespace.quiet.and_then(|quiet| Some((quiet, known?)));
+            let quiet = namespace.quiet.filter(|_| !namespace.dropping);
+            let unchanged = quiet.and_then(|quiet| Some((quiet, known?)));
             let subject = Subject::namespace(namespace.id);
             if let Some((quiet, known)) = unchanged.filter(|(quiet, known)| known.still_holds(*quiet)) {
                 for ((_, signal), value) in COLUMNS.iter().zip(known.values) {
@@ -89,6 +87,7 @@ impl Source for Netstat {
                 continue;
             }
             let Some(read) = problems.check(self.read_file(namespace, clock)) else { continue };
+            namespace.dropping = false;
             for ((_, signal), value) in COLUMNS.iter().zip(read.values) {
                 out.signal(*signal, &subject, value, read.window);
                 if *signal == Signal::ListenDrop {
@@ -112,6 +111,11 @@ impl Netstat {
     }
 }
 
+/// Whether it may tell something new that is to be known at once. Without an answer of the listeners only this tells.
+const fn is_due(namespace: &Namespace) -> bool {
+    namespace.rest_due || namespace.dropping || namespace.diag.is_err()
+}
+
 /// Whether a signal may move while no segment arrives: with the timers of connections.
 fn moves_in_quiet(signal: Signal) -> bool {
     matches!(signal, Signal::TimeWaitOverflow | Signal::RetransmitFailed)
@@ -132,6 +136,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sources::{sock_diag::DiagSocket, world::Diag};
+
+    #[test]
+    fn it_may_wait_unless_a_listener_has_dropped_something_or_cannot_say() {
+        let mut namespace = Namespace::new(7, 1, true);
+        namespace.rest_due = false;
+        assert!(is_due(&namespace), "no socket to ask the listeners is open");
+        let open = || DiagSocket::open().expect("anybody may ask");
+        namespace.diag = Ok(Diag { short: open(), long: None });
+        assert!(!is_due(&namespace));
+        namespace.dropping = true;
+        assert!(is_due(&namespace));
+        (namespace.dropping, namespace.rest_due) = (false, true);
+        assert!(is_due(&namespace));
+    }
 
     #[test]
     fn the_columns_are_found_wherever_they_stand() {

@@ -51,8 +51,6 @@ pub(super) struct Ports {
     pace: Pace,
     /// When there are many more sockets than at the latest dump.
     grown: Pace,
-    /// Sockets per namespace when its latest dump began.
-    sockets: HashMap<u32, u64>,
     datagram: Datagram,
     started_ns: u64,
     cost: Cost,
@@ -68,7 +66,6 @@ impl Default for Ports {
         Self {
             pace: Pace::every_ms(1_000),
             grown: Pace::every_ms(1_000).at_most_one_in(SHARE),
-            sockets: HashMap::new(),
             datagram: Datagram::default(),
             started_ns: 0,
             cost: Cost::default(),
@@ -125,7 +122,6 @@ impl Source for Ports {
         let began_ns = watch.started_ns();
         if !self.is_under_way() {
             (self.started_ns, self.cost, self.share) = (began_ns, Cost::default(), SHARE_FAR);
-            self.sockets.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
         }
@@ -169,11 +165,10 @@ impl Ports {
             || self.told.get(&namespace.id).is_some_and(|told| !told.is_empty())
     }
 
-    /// Whether a namespace holds so many sockets more than at its latest dump that a destination may have come close to the
-    /// end of its range since.
+    /// Whether a namespace holds so many sockets more than it did at some time since its latest dump that a destination may
+    /// have come close to the end of its range.
     fn has_grown(&self, namespace: &Namespace) -> bool {
-        let before = self.sockets.get(&namespace.id).copied().unwrap_or(0);
-        let grown = namespace.tcp_sockets.unwrap_or(0).saturating_sub(before);
+        let grown = namespace.tcp_sockets.unwrap_or(0).saturating_sub(namespace.fewest_sockets);
         namespace.sysctls.free_ports.is_some_and(|ports| grown > ports / FAR) && self.is_worth_it(namespace)
     }
 
@@ -188,7 +183,7 @@ impl Ports {
             let Some(socket) = namespace.diag.as_mut().ok().and_then(|diag| diag.long.take()) else {
                 continue;
             };
-            self.sockets.insert(id, namespace.tcp_sockets.unwrap_or(0));
+            namespace.fewest_sockets = namespace.tcp_sockets.unwrap_or(0);
             return Some(Dump {
                 netns: id,
                 socket,
@@ -302,11 +297,11 @@ mod tests {
 
     #[test]
     fn many_more_sockets_than_at_the_latest_dump_are_a_reason_for_the_next() {
-        let mut ports = Ports::default();
+        let ports = Ports::default();
         let mut namespace = Namespace::new(7, 1, true);
         namespace.sysctls.free_ports = Some(16_000);
-        let mut has_grown = |before, now| {
-            ports.sockets.insert(7, before);
+        let mut has_grown = |fewest, now| {
+            namespace.fewest_sockets = fewest;
             namespace.tcp_sockets = Some(now);
             ports.has_grown(&namespace)
         };

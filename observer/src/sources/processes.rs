@@ -2,8 +2,9 @@
 //!
 //! A look at every process each second would cost more than everything else here, so `/proc` is listed once
 //! a second where a process has come, and only what is new is looked at, twice: a young process still moves to
-//! its namespace and its program. Of the others a sixteenth is looked at again each time. The observed
-//! command's tree is followed at every tick, through the kernel's lists of children.
+//! its namespace and its program. Of the others a sixteenth is looked at again each time. Where nobody comes it
+//! is listed every five seconds, for those that are gone. The observed command's tree is followed at every tick,
+//! through the kernel's lists of children.
 
 use std::{collections::VecDeque, fs};
 
@@ -84,7 +85,9 @@ impl Source for Processes {
             let newest = self.loadavg.read(LOADAVG, &mut self.buffer).ok().and_then(newest);
             if self.has_news(newest, world, started_ns) {
                 self.listed_ns = started_ns;
-                problems.check(self.list(world, out));
+                if problems.check(self.list(world, out)).is_none() {
+                    self.newest = None;
+                }
             }
         }
         while let Some(pid) = self.waiting.pop_front() {
@@ -228,7 +231,9 @@ pub(super) fn has_ended(pid: u32) -> bool {
 
 /// The process id that was given out last, at the end of `/proc/loadavg`.
 fn newest(loadavg: &str) -> Option<u32> {
-    loadavg.strip_suffix('\n')?.rsplit_once(' ')?.1.parse().ok()
+    let newest = loadavg.strip_suffix('\n')?.rsplit_once(' ')?.1.parse().ok();
+    // Whoever stands in for the kernel may not keep it.
+    newest.filter(|pid| *pid != 0)
 }
 
 /// Reads the line of `stat`. The command name stands in parentheses and may hold anything, parentheses too.
@@ -287,6 +292,7 @@ mod tests {
         };
         assert_eq!(newest("0.10 0.05 0.01 2/345 6789\n"), Some(6789));
         assert_eq!(newest("0.10 0.05 0.01 2/345 6789"), None, "it may be cut");
+        assert_eq!(newest("0.10 0.05 0.01 2/345 0\n"), None);
         assert!(has_news(&world, Some(70), 100));
         assert!(!has_news(&world, Some(70), 101));
         assert!(has_news(&world, Some(71), 102));

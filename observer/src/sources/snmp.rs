@@ -41,9 +41,6 @@ impl Source for Snmp {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
             namespace.quiet = None;
-            if !namespace.load_due {
-                continue;
-            }
             let (window, text) = Window::around(clock, || namespace.read("snmp", &mut self.buffer));
             let Some(text) = problems.check(text) else { continue };
             let parsed =

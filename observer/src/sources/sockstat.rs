@@ -66,6 +66,7 @@ impl Source for Sockstat {
             };
             namespace.tcp_sockets =
                 v6_in_use.map(|v6| tcp.in_use.saturating_add(tcp.time_wait).saturating_add(v6));
+            namespace.fewest_sockets = namespace.fewest_sockets.min(namespace.tcp_sockets.unwrap_or(0));
         }
         problems.finish()
     }
@@ -75,7 +76,7 @@ impl Source for Sockstat {
 fn is_due(namespace: &Namespace) -> bool {
     match (namespace.quiet, namespace.sockstat_ns) {
         (Some(quiet), Some(read_ns)) => quiet.after_ns.saturating_sub(read_ns) >= QUIET_INTERVAL_NS,
-        _ => namespace.load_due,
+        _ => namespace.rest_due,
     }
 }
 

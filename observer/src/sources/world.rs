@@ -115,10 +115,10 @@ pub(super) struct Namespace {
     pub(super) due: bool,
     /// When it was read last.
     pub(super) read_ns: u64,
-    /// Whether what tells of no failure, or only of one that shows elsewhere too, is read at this tick as well.
-    pub(super) load_due: bool,
+    /// Whether what may wait for a moment is read at this tick as well.
+    pub(super) rest_due: bool,
     /// When that was read last.
-    pub(super) load_ns: u64,
+    pub(super) rest_ns: u64,
     /// TCP segments that have arrived in it.
     pub(super) arrived: Option<u64>,
     /// When that was last seen to move.
@@ -132,12 +132,14 @@ pub(super) struct Namespace {
     pub(super) quiet: Option<Window>,
     /// What its listeners have dropped, as `netstat` counts it.
     pub(super) dropped: Option<u64>,
-    /// Whether one of them is seen to have dropped something since `netstat` was read.
+    /// Whether one of them is seen to have dropped something that `netstat` has not been read for.
     pub(super) dropping: bool,
     /// When `sockstat` was read last.
     pub(super) sockstat_ns: Option<u64>,
     /// TCP sockets of every kind, as `sockstat` counts them.
     pub(super) tcp_sockets: Option<u64>,
+    /// The fewest of them since they were last looked through for their ports.
+    pub(super) fewest_sockets: u64,
     /// Its listeners at the latest dump.
     pub(super) listeners: BTreeMap<SocketAddr, Listener>,
     /// Its sysctls.
@@ -160,8 +162,8 @@ impl Namespace {
             opened_ns: None,
             due: true,
             read_ns: 0,
-            load_due: true,
-            load_ns: 0,
+            rest_due: true,
+            rest_ns: 0,
             arrived: None,
             arrival_ns: 0,
             sent: None,
@@ -171,6 +173,7 @@ impl Namespace {
             dropping: false,
             sockstat_ns: None,
             tcp_sockets: None,
+            fewest_sockets: 0,
             listeners: BTreeMap::new(),
             sysctls: Sysctls::default(),
             kept: own.then(BTreeMap::new),
