@@ -36,6 +36,8 @@ fn play(stage: &Stage) -> Result<Ending> {
         .serve("service", Serve { cgroup: vec![cgroup.folder()], burn_us: BURN_US, ..Serve::on(PORT) })?;
     // Not before it has started, which would be throttled as well.
     cgroup.limit_cpu(QUOTA_US)?;
+    // On a slow machine its threads may still be starting: that is before the run, and none of its faults.
+    Watch::start(cgroup.throttled_periods())?.wait_quiet(PLATEAU, PATIENCE)?;
     let throttled = Watch::start(cgroup.throttled_periods())?;
     let labeller = Labeller::start(service.pid)?;
     let mut load = stage.observe(
