@@ -20,7 +20,7 @@ pub(super) enum Audience {
 
 impl Audience {
     /// How often things are shown.
-    pub(super) const fn show_ns(self) -> u64 {
+    const fn show_ns(self) -> u64 {
         match self {
             // At every second tick.
             Self::Screen => 190_000_000,
@@ -71,7 +71,7 @@ impl Judge {
     pub(super) fn is_time(&mut self, now_ns: u64, hit: bool, engine: &Engine) -> bool {
         self.unjudged |= hit;
         let hit = self.unjudged && self.hits.is_due(now_ns);
-        if !hit && now_ns.saturating_sub(self.shown_ns) < self.audience.show_ns() {
+        if !hit && now_ns.saturating_sub(self.shown_ns) < self.show_ns() {
             return false;
         }
         self.shown_ns = now_ns;
@@ -89,6 +89,11 @@ impl Judge {
         self.unjudged = false;
         self.verdicts.ran_at(watch.started_ns(), cost);
         self.hits.ran_at(watch.started_ns(), cost);
+    }
+
+    /// How often things are shown when nothing happens.
+    pub(super) const fn show_ns(&self) -> u64 {
+        self.audience.show_ns()
     }
 
     /// The latest verdict.

@@ -37,7 +37,6 @@ pub(super) struct Session {
     episodes: Episodes,
     over: Vec<Arc<Verdict>>,
     judge: Judge,
-    audience: Audience,
     history: Arc<History>,
     log: VecDeque<Event>,
     /// Events that are in the log no more.
@@ -58,7 +57,6 @@ impl Session {
             episodes: Episodes::default(),
             over: Vec::new(),
             judge,
-            audience,
             history: Arc::default(),
             log: VecDeque::new(),
             forgotten: 0,
@@ -91,7 +89,7 @@ impl Session {
             None => Some(Feed::Scene(Box::new(scene))),
             // The load is the last second's, and was too little when it was last shown: it began no earlier.
             Some(Boundary::Begins) => {
-                let earliest_ns = now_ns.saturating_sub(LOAD_NS + self.audience.show_ns());
+                let earliest_ns = now_ns.saturating_sub(LOAD_NS + self.judge.show_ns());
                 Some(self.begin(earliest_ns, Vec::new()))
             }
             Some(Boundary::Ended { at_ns }) => Some(self.close(at_ns)),

@@ -38,8 +38,8 @@ pub struct Ratios {
     pub quantities: Vec<Spread>,
 }
 
-/// Has all rivals take turns, with everything off before and after each; the same quantities come from every turn. What looks at one
-/// network namespace only looks at the one of the process `inside`.
+/// Has all rivals take turns, with everything off before and after each; the same quantities come from every turn. What
+/// looks at one network namespace only looks at the one of the process `inside`.
 pub fn take_turns(
     stage: &Stage,
     plan: &Plan,

@@ -30,15 +30,6 @@ pub enum Budget {
     AtMost(f64),
 }
 
-impl Budget {
-    fn is_kept_by(self, value: f64) -> bool {
-        match self {
-            Self::AtLeast(bound) => value >= bound,
-            Self::AtMost(bound) => value <= bound,
-        }
-    }
-}
-
 /// What a number was measured with: a name, or so many of something.
 #[derive(Clone, Copy, Debug)]
 pub struct With<'a> {
@@ -119,13 +110,13 @@ impl Row<'_> {
             (Some(low), Some(high)) => format!(" ({low:.4} to {high:.4})"),
             _ => String::new(),
         };
-        let verdict = match self.budget {
-            Some(budget) if budget.is_kept_by(self.value) => format!(", within {budget:?}"),
-            Some(budget) => format!(", NOT within {budget:?}"),
+        let budget = match self.budget {
+            Some(Budget::AtLeast(bound)) => format!(", to be at least {bound}"),
+            Some(Budget::AtMost(bound)) => format!(", to be at most {bound}"),
             None => String::new(),
         };
         let Self { what, with, value, unit, .. } = self;
-        println!("  {what}, {size}{with}: {value:.4} {unit}{spread}{verdict}");
+        println!("  {what}, {size}{with}: {value:.4} {unit}{spread}{budget}");
         println!("row {}", serde_json::to_string(self)?);
         Ok(())
     }
