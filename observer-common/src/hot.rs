@@ -8,8 +8,12 @@ use crate::{Key, Signal};
 /// Places that may have a slot.
 pub const SLOTS: usize = 256;
 
-/// Signals that are counted in slots: what every connection does.
+/// Room for the signals that are counted in slots: what every connection does. A power of two, so that programs can
+/// bound an index by a mask.
 pub const COLUMNS: usize = 8;
+
+/// The first ones have the columns of their numbers.
+const IN_A_ROW: usize = 6;
 
 /// Of them, those that note the level of a queue.
 pub const LEVELS: usize = 2;
@@ -47,8 +51,8 @@ impl Signal {
     #[inline(always)]
     pub const fn column(self) -> Option<usize> {
         match self {
-            Self::TimeWaitEntered => Some(COLUMNS - 1),
-            _ if (self as usize) < COLUMNS - 1 => Some(self as usize),
+            Self::TimeWaitEntered => Some(IN_A_ROW),
+            _ if (self as usize) < IN_A_ROW => Some(self as usize),
             _ => None,
         }
     }
@@ -58,7 +62,7 @@ impl Signal {
     pub const fn level(self) -> Option<usize> {
         match self {
             Self::SynArrival => Some(0),
-            Self::AcceptEnqueued => Some(1),
+            Self::ConnectionAccepted => Some(1),
             _ => None,
         }
     }
@@ -118,7 +122,7 @@ unsafe impl aya::Pod for Row {}
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, SLOTS};
+    use super::{COLUMNS, IN_A_ROW, SLOTS};
     use crate::{Key, Signal, cell::mapped};
 
     #[test]
@@ -142,7 +146,7 @@ mod tests {
             let column = signal.column().unwrap_or_default();
             assert_eq!(columns[column].replace(signal), None, "column {column}");
         }
-        assert!(columns.iter().all(Option::is_some));
+        assert_eq!(columns.iter().flatten().count(), IN_A_ROW + 1);
         assert!(Signal::ALL.iter().all(|signal| signal.level().is_none() || signal.column().is_some()));
     }
 
@@ -152,7 +156,7 @@ mod tests {
         assert_eq!(key.place(), Key { signal: 6, ..key }.place());
         assert_ne!(key.place(), Key { flags: 0, ..key }.place());
         assert_ne!(key.place(), Key { netns: 4, ..key }.place());
-        let signal = Signal::AcceptEnqueued;
+        let signal = Signal::ConnectionAccepted;
         let whole = Key { address: [5, 6], pid: 8, signal: signal as u16, reason: 9, ..key };
         assert_eq!(Key::at(whole.place(), signal), whole);
     }

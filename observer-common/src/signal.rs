@@ -50,12 +50,11 @@ macro_rules! signals {
 signals! {
     /// A SYN reached a listener (`tcp_conn_request` was entered).
     SynArrival = "syn_arrival", Listener;
-    /// A connection was established on the listening side (SYN_RECV -> ESTABLISHED).
+    /// A connection was established on the listening side (SYN_RECV -> ESTABLISHED); `peak` is the deepest accept queue
+    /// that one was appended to, itself included.
     ConnectionAccepted = "connection_accepted", Listener;
     /// A connection of the listening side left ESTABLISHED and CLOSE_WAIT.
     AcceptedClosed = "accepted_closed", Listener;
-    /// A connection was appended to an accept queue; `peak` is the deepest queue seen at that moment.
-    AcceptEnqueued = "accept_enqueued", Listener;
     /// A process began to connect (CLOSE -> SYN_SENT).
     ConnectAttempt = "connect_attempt", Destination;
     /// A connection was established on the connecting side (SYN_SENT -> ESTABLISHED).

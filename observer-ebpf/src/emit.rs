@@ -82,7 +82,7 @@ pub fn now_ns() -> u64 {
 /// Counts one occurrence of a load signal that is not timed ([`Signal::is_timed`]), where it was counted before. Says
 /// whether it was; if not, it is for [`tally_first`].
 #[inline(always)]
-pub fn tallied(key: &Key) -> bool {
+pub fn tallied(key: &Key, level: Level) -> bool {
     let Some(cell) = LOADS.get_ptr_mut(key) else { return false };
     // SAFETY: the kernel returned this CPU's value of a live map entry.
     let cell = unsafe { &mut *cell };
@@ -91,14 +91,18 @@ pub fn tallied(key: &Key) -> bool {
         return false;
     }
     cell.count += 1;
+    cell.limit = level.limit;
+    if level.used > cell.peak {
+        cell.peak = level.used;
+    }
     added(&LOADS_NEWS);
     true
 }
 
 /// Counts the first one; should another CPU have been faster, one more.
 #[inline(always)]
-pub fn tally_first(key: &Key) {
-    create_load(key, 0, 1, 0);
+pub fn tally_first(key: &Key, level: Level) {
+    create_load(key, level.packed(), 1, 0);
 }
 
 /// Counts one occurrence of a load signal.

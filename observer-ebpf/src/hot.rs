@@ -6,42 +6,29 @@ use observer_common::{
 };
 
 use crate::{
-    emit::{Level, count_level},
+    emit::Level,
     maps::{HOT_OWNERS, HOT_ROWS},
     sock::Spot,
 };
 
-/// Counts one occurrence, if there is a slot for it.
+/// Counts one occurrence at a level of use, if there is a slot for it. Cells keep the levels: what tells something new of
+/// them is not for the slot.
 #[inline(always)]
-pub fn counted<const TYPED: bool>(spot: &Spot<TYPED>, signal: Signal) -> bool {
+pub fn counted<const TYPED: bool>(spot: &Spot<TYPED>, signal: Signal, level: Level) -> bool {
     let Some(column) = signal.column() else { return false };
     let Some(row) = row(spot, column) else { return false };
-    count(row, column);
-    true
-}
-
-/// Counts one occurrence at a level of use, in a slot or a cell. Cells keep the levels: what tells nothing new of them is
-/// counted in the slot.
-#[inline(always)]
-pub fn count_with_level<const TYPED: bool>(spot: &Spot<TYPED>, signal: Signal, level: Level) {
-    if let (Some(column), Some(at)) = (signal.column(), signal.level())
-        && let Some(row) = row(spot, column)
-    {
+    if let Some(at) = signal.level() {
         let known = Level::unpacked(row.levels[at]);
-        if level.limit == known.limit && level.used <= known.used {
-            return count(row, column);
+        if level.limit != known.limit || level.used > known.used {
+            row.levels[at] = Level { used: level.used.max(known.used), ..level }.packed();
+            return false;
         }
-        row.levels[at] = Level { used: level.used.max(known.used), ..level }.packed();
     }
-    count_level(&spot.with_namespace(), level);
-}
-
-#[inline(always)]
-fn count(row: &mut Row, column: usize) {
     // The compiler may have forgotten that, and the verifier wants to see it.
     if let Some(count) = row.counts.get_mut(column & (COLUMNS - 1)) {
         *count += 1;
     }
+    true
 }
 
 /// This CPU's row of the place's slot, where it has one, and one that this column is read of. All of the place is

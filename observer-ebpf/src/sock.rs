@@ -178,6 +178,15 @@ impl<const TYPED: bool> Sock<TYPED> {
         }
     }
 
+    /// The accept queue that an accepted connection was appended to, itself included: a socket that was made from a
+    /// listener's has the length of that moment still, and its limit (`sk_clone_lock`, net/core/sock.c). Nobody else
+    /// uses these members once a socket no longer listens.
+    #[inline(always)]
+    pub fn queue_joined(self) -> crate::emit::Level {
+        let before = self.accept_queue();
+        crate::emit::Level { used: before.used.wrapping_add(1), ..before }
+    }
+
     /// Whether this is most likely the accepting side of a connection: a socket that was made from a listener's has
     /// inherited the limit of its queue (`sk_clone_lock`, net/core/sock.c). Not so where that was 0.
     #[inline(always)]

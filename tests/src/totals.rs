@@ -19,10 +19,12 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Totals {
     counts: BTreeMap<Counted, u64>,
+    /// The highest use of the resource that was seen when it was counted.
+    peaks: BTreeMap<Counted, u64>,
 }
 
 /// What was counted, and where.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Counted {
     signal: String,
     /// A probe's count and a counter of the kernel's may stand side by side.
@@ -47,6 +49,8 @@ enum Row {
         generator: bool,
         /// Null where a counter of the kernel's is read for the first time.
         delta: Option<u64>,
+        #[serde(default)]
+        peak: Option<u64>,
     },
     #[serde(other)]
     Other,
@@ -75,11 +79,13 @@ impl Totals {
             Row::Frame { missing_before } => {
                 ensure!(missing_before == 0, "{missing_before} frames are missing from the recording");
             }
-            Row::Signal { signal, tier, subject, generator, delta } => {
+            Row::Signal { signal, tier, subject, generator, delta, peak } => {
                 let address = subject.listener.as_deref().or(subject.destination.as_deref());
                 let port = address.and_then(|it| it.parse::<SocketAddr>().ok()).map(|it| it.port());
                 let counted = Counted { signal, tier, netns: subject.netns, port, generator };
-                *self.counts.entry(counted).or_default() += delta.unwrap_or(0);
+                *self.counts.entry(counted.clone()).or_default() += delta.unwrap_or(0);
+                let highest = self.peaks.entry(counted).or_default();
+                *highest = peak.unwrap_or(0).max(*highest);
             }
             Row::Other => {}
         }
@@ -104,6 +110,16 @@ impl Totals {
             *ports.entry(counted.port.unwrap_or(0)).or_default() += count;
         }
         ports
+    }
+
+    /// The highest use of the resource at which a signal was counted in a namespace; `None` where no probe counts it.
+    pub fn peak(&self, signal: &str, netns: u32, verdict: &Verdict) -> Option<u64> {
+        let tier = verdict.tier(signal);
+        let of_it = |counted: &Counted| {
+            counted.signal == signal && counted.tier == tier && counted.netns == Some(netns)
+        };
+        let peaks = self.peaks.iter().filter(|(counted, _)| tier.is_probe() && of_it(counted));
+        peaks.map(|(_, peak)| *peak).max()
     }
 
     /// How often a signal was counted of the observed command's processes.

@@ -77,17 +77,19 @@ fn changed(sock: TypedSock, old: u32, new: u32) {
     if matches!(signal, Signal::ConnectAttempt) {
         spot.key = by_current(spot.key);
     }
-    if hot::counted(&spot, signal) {
+    let level =
+        if matches!(signal, Signal::ConnectionAccepted) { sock.queue_joined() } else { Level::default() };
+    if hot::counted(&spot, signal, level) {
         return;
     }
     let key = spot.with_namespace();
-    if tallied(&key) {
+    if tallied(&key, level) {
         return;
     }
     if matches!(signal, Signal::AcceptedClosed | Signal::OpenedClosed) {
         departed_first(sock);
     } else {
-        tally_first(&key);
+        tally_first(&key, level);
     }
 }
 
@@ -130,13 +132,13 @@ fn departed_first(sock: TypedSock) {
     let mut key = sock.end_spot(Signal::ConnectionAccepted, true).with_namespace();
     if is_known(&key) {
         key.signal = Signal::AcceptedClosed as u16;
-        tally_first(&key);
+        tally_first(&key, Level::default());
         return;
     }
     let mut key = sock.end_spot(Signal::ConnectionOpened, false).with_namespace();
     if is_known(&key) {
         key.signal = Signal::OpenedClosed as u16;
-        tally_first(&key);
+        tally_first(&key, Level::default());
     }
 }
 

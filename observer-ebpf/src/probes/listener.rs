@@ -5,17 +5,17 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use observer_common::Signal;
 
 use super::pair::{Function, entered, returned};
 use crate::{
-    emit::{Level, count_failure},
+    emit::{Level, count_failure, count_level},
     hot,
     maps::{SYN, Syn, offset},
-    sock::{LISTEN, Sock, TypedSock, context_slot, read},
+    sock::{Sock, TypedSock, context_slot, read},
 };
 
 /// Fates of a SYN.
@@ -31,7 +31,10 @@ const ETH_P_IP_BE: u16 = 0x0800_u16.to_be();
 pub fn syn_arrival(ctx: FEntryContext) -> u32 {
     let listener = Sock::typed(ctx.arg::<*const u8>(2));
     let queue = listener.accept_queue();
-    hot::count_with_level(&listener.own_spot(Signal::SynArrival), Signal::SynArrival, queue);
+    let spot = listener.own_spot(Signal::SynArrival);
+    if !hot::counted(&spot, Signal::SynArrival, queue) {
+        count_level(&spot.with_namespace(), queue);
+    }
     if let Some(syn) = current_syn() {
         *syn = Syn {
             accept_queue: queue.used,
@@ -197,28 +200,5 @@ fn no_socket(listener: Sock) {
     // made room since. `>=` keeps that drop; no socket for another reason at a full queue is rarer.
     if queue.used >= queue.limit {
         count_failure(&listener.own_key(Signal::AcceptOverflowAck), queue);
-    }
-}
-
-/// A connection was appended to an accept queue (6.12 and later have the tracepoint).
-#[btf_tracepoint(function = "sk_data_ready")]
-pub fn accept_enqueued(ctx: BtfTracePointContext) -> u32 {
-    enqueued(Sock::typed(ctx.arg::<*const u8>(0)));
-    0
-}
-
-/// The same where there is no such tracepoint.
-#[fentry(function = "sock_def_readable")]
-pub fn accept_enqueued_fentry(ctx: FEntryContext) -> u32 {
-    enqueued(Sock::typed(ctx.arg::<*const u8>(0)));
-    0
-}
-
-/// Both hooks fire for every arrival of data as well: the state is read first.
-#[inline(always)]
-fn enqueued(sock: TypedSock) {
-    if sock.state() == LISTEN && sock.protocol() == 6 {
-        let spot = sock.own_spot(Signal::AcceptEnqueued);
-        hot::count_with_level(&spot, Signal::AcceptEnqueued, sock.accept_queue());
     }
 }

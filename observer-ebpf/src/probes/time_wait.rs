@@ -40,7 +40,11 @@ pub fn entered(sock: TypedSock) {
 
 #[inline(always)]
 fn count_entered(sock: TypedSock) {
-    if !hot::counted(&sock.connecting_spot(Signal::TimeWaitEntered), Signal::TimeWaitEntered) {
+    if !hot::counted(
+        &sock.connecting_spot(Signal::TimeWaitEntered),
+        Signal::TimeWaitEntered,
+        Level::default(),
+    ) {
         count(&sock.connecting_key(Signal::TimeWaitEntered));
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::subject::{Controller, Subject};
 
 /// Version of the frame and of the recording's tables. A reader refuses any other.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// How a signal is had on this kernel, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

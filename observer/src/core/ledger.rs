@@ -79,6 +79,7 @@ pub struct Ledger {
 struct Reading {
     count: u64,
     last_ns: Option<u64>,
+    peak: Option<u64>,
 }
 
 impl Ledger {
@@ -336,6 +337,7 @@ impl Ledger {
             self.cgroups.insert(subject.clone(), cgroup);
         }
         let before = self.advance_cell(sample);
+        self.deepen_queue(sample, &subject, &before);
         let increment = Increment {
             signal: sample.signal,
             tier: sample.tier,
@@ -350,6 +352,22 @@ impl Ledger {
         }
         let increment = self.count(sample, increment);
         (increment.events > 0).then_some(increment)
+    }
+
+    /// A connection joined an accept queue that was longer than any look at it has found. A probe notes the longest of all
+    /// times: that it was so long now is known when that has grown.
+    fn deepen_queue(&mut self, sample: &SignalSample, subject: &Subject, before: &Reading) {
+        if sample.signal != Signal::ConnectionAccepted || sample.peak <= before.peak {
+            return;
+        }
+        let queue = self.usages.get_mut(&(Resource::AcceptQueue, subject.clone()));
+        if let (Some(queue), Some(used)) = (queue.filter(|_| self.started), sample.peak)
+            && used > queue.peak.used
+        {
+            queue.peak.used = used;
+            queue.peak.limit = sample.limit.or(queue.peak.limit);
+            queue.peak.read_ns = sample.read_ns;
+        }
     }
 
     fn count(&mut self, sample: &SignalSample, increment: Increment) -> Increment {
@@ -402,12 +420,14 @@ impl Ledger {
     /// Follows one cell or counter, and returns what it read before. Several of them may share an
     /// identity (the addresses of one listener, the processes of one destination).
     fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
-        let now = Reading { count: sample.count, last_ns: sample.last_ns };
+        let now = Reading { count: sample.count, last_ns: sample.last_ns, peak: sample.peak };
         match self.cells.insert(Cell::of(sample), now) {
             Some(before) => before,
             // Probes count from zero when they are loaded, but a recording may begin later. A counter has counted
             // since the boot.
-            None if sample.tier.is_probe() && !sample.is_origin() => Reading { count: 0, last_ns: None },
+            None if sample.tier.is_probe() && !sample.is_origin() => {
+                Reading { count: 0, last_ns: None, peak: None }
+            }
             None => now,
         }
     }
@@ -454,7 +474,6 @@ fn is_at_listener_itself(signal: Signal) -> bool {
     matches!(
         signal,
         Signal::SynArrival
-            | Signal::AcceptEnqueued
             | Signal::AcceptOverflowSyn
             | Signal::AcceptOverflowAck
             | Signal::SynQueueDrop

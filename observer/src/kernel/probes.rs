@@ -135,7 +135,6 @@ pub fn counter(signal: Signal) -> Option<&'static str> {
         Signal::SynCookie => "TcpExt TCPReqQFullDoCookies",
         Signal::ConnectionAccepted => "Tcp PassiveOpens",
         Signal::ConnectAttempt => "Tcp ActiveOpens",
-        Signal::AcceptEnqueued => "sock_diag queue depth",
         Signal::DescriptorLimit => "descriptors of the process at RLIMIT_NOFILE",
         Signal::FileTableFull => "fs.file-nr at fs.file-max",
         Signal::TimeWaitOverflow => "TcpExt TCPTimeWaitOverflow",

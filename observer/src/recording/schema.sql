@@ -1,4 +1,4 @@
--- The tables of a recording, schema version 4. docs/recording.md explains them.
+-- The tables of a recording, schema version 5. docs/recording.md explains them.
 -- Every instant (`*_ns`) is in nanoseconds of CLOCK_MONOTONIC, unless it is called `real_ns`.
 -- `seq` is the frame in which a row was written, `n` its place within that frame.
 

@@ -5,7 +5,7 @@
 //! are answered, since the queue is not full yet; then all seventeen ACKs arrive, seven fit, ten do not. The
 //! same ACKs again and again overflow again and again, and the count of it is known in advance.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::{ACCEPT_QUEUE_OVERFLOW, PORT, Scenario, overflow_truth};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     report::Report,
     roles::{Role, flood::Flood, serve::Serve},
     stage::Stage,
+    totals::Totals,
 };
 
 pub const SCENARIO: Scenario = Scenario {
@@ -58,5 +59,11 @@ fn play(stage: &Stage) -> Result<Ending> {
     truth
         .counts
         .push(Count::of(&["accept_overflow_ack"]).kernel(Counter::ListenOverflows, &labels).app(dropped));
+    if let (Some(verdict), Some(totals)) = (&finished.verdict, Totals::of(stage)?)
+        && let Some(longest) = totals.peak("connection_accepted", service.netns, verdict)
+    {
+        println!("  the accept queue was {longest} long when the last connection had joined it");
+        ensure!(longest == u64::from(ROOM), "the accept queue has room for {ROOM}");
+    }
     ACCEPT_QUEUE_OVERFLOW.check_first(&truth, &finished)
 }

@@ -58,7 +58,7 @@ impl FaultLine for AcceptQueueOverflow {
     }
 
     fn context(&self) -> &'static [Signal] {
-        &[Signal::ListenDrop, Signal::SynArrival, Signal::AcceptEnqueued, Signal::ConnectionAccepted]
+        &[Signal::ListenDrop, Signal::SynArrival, Signal::ConnectionAccepted]
     }
 
     fn exposure(&self) -> Exposure {

@@ -32,9 +32,6 @@ const LISTENER: &[Probe] = &[
         .wanted(Instead("accept_overflow_v6")),
     Probe::new("accept_overflow_v6_return", KRetProbe("tcp_v6_syn_recv_sock"), &[S::AcceptOverflowAck])
         .wanted(With(&["accept_overflow_v6_entry"])),
-    Probe::new("accept_enqueued", TracePoint("sk_data_ready"), &[S::AcceptEnqueued]),
-    Probe::new("accept_enqueued_fentry", FEntry("sock_def_readable"), &[S::AcceptEnqueued])
-        .wanted(Instead("accept_enqueued")),
 ];
 
 const CONNECT: &[Probe] = &[

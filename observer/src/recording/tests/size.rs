@@ -18,11 +18,10 @@ const FRAMES_PER_HOUR: u64 = 36_000;
 const UPTIME_NS: u64 = 864_000_000_000_000;
 
 /// Every tick all of these move: what a throttled service behind a full queue shows.
-const PROBED: [Signal; 10] = [
+const PROBED: [Signal; 9] = [
     Signal::SynArrival,
     Signal::ConnectionAccepted,
     Signal::AcceptedClosed,
-    Signal::AcceptEnqueued,
     Signal::ConnectAttempt,
     Signal::ConnectionOpened,
     Signal::OpenedClosed,

@@ -76,7 +76,7 @@ fn an_episode_names_the_limits_that_were_in_force_when_it_began() {
 fn what_is_open_when_an_episode_begins_stays_open() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
-    story.counted(Signal::AcceptEnqueued, listener(80), 1);
+    story.counted(Signal::SynArrival, listener(80), 1);
     story.counted(Signal::ConnectionAccepted, at.clone(), 40);
     story.step();
     (0..50).for_each(|_| drop(story.step()));
@@ -89,10 +89,32 @@ fn what_is_open_when_an_episode_begins_stays_open() {
 }
 
 #[test]
+fn a_queue_that_was_longer_between_two_looks_counts_as_that_long() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
+    let accepted = |story: &mut Story, count: u64, peak: u64| {
+        story.used(Resource::AcceptQueue, listener(80), 2, 128);
+        story.counted(Signal::ConnectionAccepted, at.clone(), count);
+        if let Some(sample) = story.frame.signals.last_mut() {
+            (sample.peak, sample.limit) = (Some(peak), Some(128));
+        }
+        story.step();
+        story.verdict().headroom[0].peak_used
+    };
+    accepted(&mut story, 40, 1);
+    assert_eq!(accepted(&mut story, 80, 100), 100);
+    assert_eq!(accepted(&mut story, 90, 100), 100);
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    assert_eq!(accepted(&mut story, 95, 100), 2, "the probe notes the longest of all times: this one is old");
+    assert_eq!(accepted(&mut story, 99, 101), 101);
+}
+
+#[test]
 fn a_recording_that_begins_in_the_middle_is_judged_from_there_on() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
-    story.counted(Signal::AcceptEnqueued, listener(80), 1);
+    story.counted(Signal::SynArrival, listener(80), 1);
     story.counted(Signal::ConnectionAccepted, at.clone(), 40);
     story.counted(Signal::AcceptOverflowSyn, listener(80), 5);
     story.used(Resource::AcceptQueue, listener(80), 12, 128);
