@@ -77,7 +77,7 @@ pub fn join(pid: u32) -> Result<()> {
 }
 
 /// Does something in the namespace of `pid`, on a thread of its own.
-pub fn inside(pid: u32, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+pub fn inside<T: Send + 'static>(pid: u32, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let thread = thread::spawn(move || join(pid).and_then(|()| work()));
     thread.join().unwrap_or_else(|_| bail!("the thread in the network namespace of {pid} died"))
 }

@@ -18,6 +18,9 @@ use crate::{
 /// Where it listens.
 pub const PORT: u16 = 8080;
 
+/// What tells how many requests it has answered (`ngx_http_stub_status_module`).
+pub const STATUS: &str = "/status";
+
 /// How much it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -82,6 +85,7 @@ http {{
     server {{
         listen 127.0.0.1:{PORT} backlog={backlog};
         location / {{ return 200 "ok\n"; }}
+        location = {STATUS} {{ stub_status; }}
     }}
 }}
 "#

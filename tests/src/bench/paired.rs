@@ -38,8 +38,9 @@ pub struct Ratios {
     pub quantities: Vec<Spread>,
 }
 
-/// Has all rivals take turns, with everything off before and after each; the same quantities come from every turn. What
-/// looks at one network namespace only looks at the one of the process `inside`.
+/// Has all rivals take turns, with everything off before and after each; the same quantities come from every turn. One that
+/// is named several times has as many turns in each round. What looks at one network namespace only looks at the one of
+/// the process `inside`.
 pub fn take_turns(
     stage: &Stage,
     plan: &Plan,
@@ -47,18 +48,22 @@ pub fn take_turns(
     inside: Option<u32>,
     mut turn: impl FnMut() -> Result<Vec<f64>>,
 ) -> Result<Vec<Ratios>> {
+    // Those of a rival stand where it is named first.
     let mut ratios: Vec<Vec<Vec<f64>>> = vec![Vec::new(); rivals.len()];
     // The first turn warms up.
     turn()?;
     let mut before = turn()?;
     for _ in 0..plan.rounds {
-        for (rival, ratios) in rivals.iter().zip(&mut ratios) {
+        for rival in rivals {
             let running = rival.start(stage, inside)?;
             let on = turn()?;
             drop(running);
             let after = turn()?;
             let off = before.iter().zip(&after).map(|(before, after)| f64::midpoint(*before, *after));
-            ratios.push(on.iter().zip(off).map(|(on, off)| on / off).collect());
+            let of_it = rivals.iter().zip(&mut ratios).find(|(other, _)| *other == rival);
+            if let Some((_, ratios)) = of_it {
+                ratios.push(on.iter().zip(off).map(|(on, off)| on / off).collect());
+            }
             before = after;
         }
     }
@@ -66,11 +71,8 @@ pub fn take_turns(
         let quantities = turns.first().map_or(0, Vec::len);
         (0..quantities).map(|at| Spread::of(turns.iter().map(|turn| turn[at]).collect())).collect()
     };
-    Ok(rivals
-        .iter()
-        .zip(ratios)
-        .map(|(rival, turns)| Ratios { rival: *rival, quantities: spreads(turns) })
-        .collect())
+    let of_each = rivals.iter().zip(ratios).filter(|(_, turns)| !turns.is_empty());
+    Ok(of_each.map(|(rival, turns)| Ratios { rival: *rival, quantities: spreads(turns) }).collect())
 }
 
 #[cfg(test)]

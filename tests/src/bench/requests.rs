@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{
     Bench, Budget, Plan,
-    paired::take_turns,
+    paired::{Ratios, take_turns},
     rivals::Rival,
     web::{Load, Web},
 };
@@ -18,21 +18,32 @@ pub const BENCH: Bench = Bench {
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let web = Web::start(stage)?;
+    let inside = Some(web.inside());
     for load in [Load::ConnectionPerRequest, Load::KeepAlive] {
-        let ratios = take_turns(stage, plan, &Rival::all(), Some(web.inside()), || {
-            let answered = web.turn(load, plan)?;
-            Ok(vec![answered.requests_per_s, answered.p99_ms])
-        })?;
-        for ratios in ratios {
-            let budgets = [Budget::AtLeast(0.99), Budget::AtMost(1.02)].map(Some);
-            let is_ours = ratios.rival == Rival::Observer;
-            for ((quantity, budget), spread) in
-                ["requests/s", "p99"].iter().zip(budgets).zip(ratios.quantities)
-            {
-                let what = format!("{quantity}, {}", load.name());
-                let budget = budget.filter(|_| is_ours);
-                BENCH.tell(&what, ratios.rival.name(), "on/off", spread, budget)?;
-            }
+        let mut flow = web.flow(load)?;
+        let rates =
+            take_turns(stage, plan, &in_turn(), inside, || Ok(vec![flow.requests_per_s(plan.turn)?]))?;
+        drop(flow);
+        tell("requests/s", load, &rates, Budget::AtLeast(0.99))?;
+        let latencies =
+            take_turns(stage, plan, &Rival::all(), inside, || Ok(vec![web.turn(load, plan)?.p99_ms]))?;
+        tell("p99", load, &latencies, Budget::AtMost(1.02))?;
+    }
+    Ok(())
+}
+
+/// Observer before each of the others: the budget is a hundredth, and the scatter of two turns several.
+fn in_turn() -> Vec<Rival> {
+    let others = Rival::all().into_iter().filter(|rival| *rival != Rival::Observer);
+    others.flat_map(|rival| [Rival::Observer, rival]).collect()
+}
+
+fn tell(quantity: &str, load: Load, of_each: &[Ratios], budget: Budget) -> Result<()> {
+    let what = format!("{quantity}, {}", load.name());
+    for Ratios { rival, quantities } in of_each {
+        let budget = Some(budget).filter(|_| *rival == Rival::Observer);
+        for spread in quantities {
+            BENCH.tell(&what, rival.name(), "on/off", *spread, budget)?;
         }
     }
     Ok(())

@@ -1,15 +1,24 @@
 //! nginx under wrk, in a network namespace of their own.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 
 use super::Plan;
 use crate::{
-    nginx::{Limits, Nginx, PORT},
+    children::Running,
+    netns,
+    nginx::{Limits, Nginx, PORT, STATUS},
     programs::installed,
     roles::{Role, program::Program},
-    stage::Stage,
+    stage::{PATIENCE, Stage},
 };
 
 /// One worker leaves the other CPU of a small machine to wrk.
@@ -64,16 +73,7 @@ impl<'a> Web<'a> {
 
     /// One turn under load.
     pub fn turn(&self, load: Load, plan: &Plan) -> Result<Answered> {
-        let mut argument: Vec<String> =
-            ["--threads=1", "--connections=32", "--latency"].map(str::to_owned).into();
-        argument.push(format!("--duration={}s", plan.turn.as_secs().max(1)));
-        if load == Load::ConnectionPerRequest {
-            argument.push("--header=Connection: close".to_owned());
-        }
-        argument.push(format!("http://127.0.0.1:{PORT}/"));
-        let role =
-            Role::Program(Program { netns_of: Some(self.nginx.worker), path: self.wrk.clone(), argument });
-        let mut running = self.stage.start("wrk", &role)?;
+        let mut running = self.wrk(load, plan.turn)?;
         let status = running.wait(plan.turn + Duration::from_secs(60))?;
         let said = fs::read_to_string(self.stage.folder().join("wrk.stderr"))?;
         if !status.success() {
@@ -81,6 +81,60 @@ impl<'a> Web<'a> {
         }
         answered(&said).with_context(|| format!("wrk says {said:?}"))
     }
+
+    /// A load that goes on.
+    pub fn flow(&self, load: Load) -> Result<Flow> {
+        const A_DAY: Duration = Duration::from_secs(86_400);
+        let status = netns::inside(self.nginx.worker, || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).context("nginx does not answer")
+        })?;
+        status.set_read_timeout(Some(PATIENCE))?;
+        Ok(Flow { _wrk: self.wrk(load, A_DAY)?, status })
+    }
+
+    fn wrk(&self, load: Load, length: Duration) -> Result<Running> {
+        let mut argument: Vec<String> =
+            ["--threads=1", "--connections=32", "--latency"].map(str::to_owned).into();
+        argument.push(format!("--duration={}s", length.as_secs().max(1)));
+        if load == Load::ConnectionPerRequest {
+            argument.push("--header=Connection: close".to_owned());
+        }
+        argument.push(format!("http://127.0.0.1:{PORT}/"));
+        let role =
+            Role::Program(Program { netns_of: Some(self.nginx.worker), path: self.wrk.clone(), argument });
+        self.stage.start("wrk", &role)
+    }
+}
+
+/// An nginx under a load that goes on; dropping it ends the load.
+pub struct Flow {
+    _wrk: Running,
+    /// A connection of its own, over which nginx is asked.
+    status: TcpStream,
+}
+
+impl Flow {
+    /// Requests per second in this turn, by nginx's own count.
+    pub fn requests_per_s(&mut self, turn: Duration) -> Result<f64> {
+        let (before, began) = (self.requests()?, Instant::now());
+        thread::sleep(turn);
+        let after = self.requests()?;
+        Ok((after - before) / began.elapsed().as_secs_f64())
+    }
+
+    fn requests(&mut self) -> Result<f64> {
+        write!(self.status, "GET {STATUS} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let mut said = [0; 1024];
+        let length = self.status.read(&mut said).context("nginx does not tell its status")?;
+        let said = String::from_utf8_lossy(&said[..length]);
+        requests_told(&said).with_context(|| format!("nginx says {said:?}"))
+    }
+}
+
+/// Reads the third number below `server accepts handled requests`.
+fn requests_told(said: &str) -> Option<f64> {
+    let numbers = said.lines().skip_while(|line| !line.starts_with("server accepts")).nth(1)?;
+    numbers.split_whitespace().nth(2)?.parse().ok()
 }
 
 /// Reads what wrk prints at its end.
@@ -101,7 +155,7 @@ fn milliseconds(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answered, answered};
+    use super::{Answered, answered, requests_told};
 
     #[test]
     fn what_wrk_prints_is_understood() {
@@ -110,5 +164,13 @@ mod tests {
         let expected = Answered { requests: 36215.0, requests_per_s: 12069.83, p99_ms: 1.72 };
         assert_eq!(answered(said), Some(expected));
         assert_eq!(answered("unable to connect"), None);
+    }
+
+    #[test]
+    fn what_nginx_tells_is_understood() {
+        let said = "HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\nActive connections: 34 \nserver accepts handled requests\n \
+                    90 89 1234 \nReading: 0 Writing: 1 Waiting: 33 \n";
+        assert_eq!(requests_told(said), Some(1234.0));
+        assert_eq!(requests_told("HTTP/1.1 404 Not Found\r\n\r\n"), None);
     }
 }
