@@ -12,11 +12,11 @@ pub const SLOTS: usize = 256;
 /// bound an index by a mask.
 pub const COLUMNS: usize = 8;
 
-/// The first ones have the columns of their numbers.
-const IN_A_ROW: usize = 6;
-
 /// Of them, those that note the level of a queue.
 pub const LEVELS: usize = 2;
+
+/// So many signals have the columns of their numbers.
+const IN_A_ROW: usize = 6;
 
 /// Whose slot it is: a cache line. All zero is nobody's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,13 +18,19 @@ use crate::{
 /// The counts of a run.
 #[derive(Debug, Default)]
 pub struct Totals {
-    counts: BTreeMap<Counted, u64>,
-    /// The highest use of the resource that was seen when it was counted.
-    peaks: BTreeMap<Counted, u64>,
+    totals: BTreeMap<Counted, Total>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    count: u64,
+    /// The highest use of the resource at which it was counted.
+    peak: u64,
 }
 
 /// What was counted, and where.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Counted {
     signal: String,
     /// A probe's count and a counter of the kernel's may stand side by side.
@@ -49,7 +55,6 @@ enum Row {
         generator: bool,
         /// Null where a counter of the kernel's is read for the first time.
         delta: Option<u64>,
-        #[serde(default)]
         peak: Option<u64>,
     },
     #[serde(other)]
@@ -83,9 +88,9 @@ impl Totals {
                 let address = subject.listener.as_deref().or(subject.destination.as_deref());
                 let port = address.and_then(|it| it.parse::<SocketAddr>().ok()).map(|it| it.port());
                 let counted = Counted { signal, tier, netns: subject.netns, port, generator };
-                *self.counts.entry(counted.clone()).or_default() += delta.unwrap_or(0);
-                let highest = self.peaks.entry(counted).or_default();
-                *highest = peak.unwrap_or(0).max(*highest);
+                let total = self.totals.entry(counted).or_default();
+                total.count += delta.unwrap_or(0);
+                total.peak = total.peak.max(peak.unwrap_or(0));
             }
             Row::Other => {}
         }
@@ -98,7 +103,8 @@ impl Totals {
         let of = |signal: &&str| {
             let tier = verdict.tier(signal);
             let rows = || self.rows(signal, tier, netns);
-            (tier.is_probe() || rows().next().is_some()).then(|| rows().map(|(_, count)| count).sum::<u64>())
+            (tier.is_probe() || rows().next().is_some())
+                .then(|| rows().map(|(_, total)| total.count).sum::<u64>())
         };
         signals.iter().map(of).sum()
     }
@@ -106,8 +112,8 @@ impl Totals {
     /// The same of one signal by the port of the listener or destination.
     pub fn by_port(&self, signal: &str, netns: u32, verdict: &Verdict) -> BTreeMap<u16, u64> {
         let mut ports = BTreeMap::new();
-        for (counted, count) in self.rows(signal, verdict.tier(signal), netns) {
-            *ports.entry(counted.port.unwrap_or(0)).or_default() += count;
+        for (counted, total) in self.rows(signal, verdict.tier(signal), netns) {
+            *ports.entry(counted.port.unwrap_or(0)).or_default() += total.count;
         }
         ports
     }
@@ -115,17 +121,14 @@ impl Totals {
     /// The highest use of the resource at which a signal was counted in a namespace; `None` where no probe counts it.
     pub fn peak(&self, signal: &str, netns: u32, verdict: &Verdict) -> Option<u64> {
         let tier = verdict.tier(signal);
-        let of_it = |counted: &Counted| {
-            counted.signal == signal && counted.tier == tier && counted.netns == Some(netns)
-        };
-        let peaks = self.peaks.iter().filter(|(counted, _)| tier.is_probe() && of_it(counted));
-        peaks.map(|(_, peak)| *peak).max()
+        let rows = self.rows(signal, tier, netns).filter(|_| tier.is_probe());
+        rows.map(|(_, total)| total.peak).max()
     }
 
     /// How often a signal was counted of the observed command's processes.
     pub fn by_generator(&self, signal: &str, netns: u32, verdict: &Verdict) -> u64 {
         let rows = self.rows(signal, verdict.tier(signal), netns);
-        rows.filter(|(counted, _)| counted.generator).map(|(_, count)| count).sum()
+        rows.filter(|(counted, _)| counted.generator).map(|(_, total)| total.count).sum()
     }
 
     fn rows<'a>(
@@ -133,8 +136,8 @@ impl Totals {
         signal: &'a str,
         tier: Tier,
         netns: u32,
-    ) -> impl Iterator<Item = (&'a Counted, u64)> {
-        let rows = self.counts.iter().map(|(counted, count)| (counted, *count));
+    ) -> impl Iterator<Item = (&'a Counted, Total)> {
+        let rows = self.totals.iter().map(|(counted, total)| (counted, *total));
         rows.filter(move |(counted, _)| {
             counted.signal == signal && counted.tier == tier && counted.netns == Some(netns)
         })
@@ -165,11 +168,11 @@ mod tests {
     #[test]
     fn what_is_counted_is_added_up_by_tier_and_place() {
         let totals = totals(ROWS);
-        let sum = |tier, netns| totals.rows("a", tier, netns).map(|(_, count)| count).sum::<u64>();
+        let sum = |tier, netns| totals.rows("a", tier, netns).map(|(_, total)| total.count).sum::<u64>();
         assert_eq!((sum(Tier::Tracepoint, 1), sum(Tier::Tracepoint, 2), sum(Tier::Counter, 1)), (9, 5, 6));
         let generator = totals.rows("a", Tier::Tracepoint, 1).filter(|(counted, _)| counted.generator);
         assert_eq!(
-            generator.map(|(counted, count)| (counted.port, count)).collect::<Vec<_>>(),
+            generator.map(|(counted, total)| (counted.port, total.count)).collect::<Vec<_>>(),
             [(Some(80), 2)]
         );
         assert_eq!(totals.rows("b", Tier::Tracepoint, 1).count(), 0);

@@ -62,7 +62,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     if let (Some(verdict), Some(totals)) = (&finished.verdict, Totals::of(stage)?)
         && let Some(longest) = totals.peak("connection_accepted", service.netns, verdict)
     {
-        println!("  the accept queue was {longest} long when the last connection had joined it");
+        println!("  the longest accept queue that a connection joined: {longest}");
         ensure!(longest == u64::from(ROOM), "the accept queue has room for {ROOM}");
     }
     ACCEPT_QUEUE_OVERFLOW.check_first(&truth, &finished)
