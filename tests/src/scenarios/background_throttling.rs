@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     ACCEPT_QUEUE_OVERFLOW, QUIET, Scenario,
-    cpu_throttling::{CPU_THROTTLING, QUOTA_US},
+    cpu_throttling::{CPU_THROTTLING, limit_at_rest},
     heavy_load, overflow_and_relent, overflow_truth, slow_service,
 };
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     report::Order,
     roles::{Role, serve::Serve, strain::Burn},
     stage::{PATIENCE, Stage},
-    watch::Watch,
 };
 
 pub const SCENARIO: Scenario = Scenario {
@@ -35,8 +34,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let mut service = stage.serve("service", Serve { cgroup: vec![cgroup.folder()], ..slow_service() })?;
     let mut helper =
         stage.prepare("helper", &Role::Burn(Burn { cgroup: vec![cgroup.folder()], threads: 1 }))?;
-    cgroup.limit_cpu(QUOTA_US)?;
-    let throttled = Watch::start(cgroup.throttled_periods())?;
+    let throttled = limit_at_rest(&cgroup)?;
     let labeller = Labeller::start(service.pid)?;
     helper.order(Order::Resume)?;
     throttled.wait_for(PERIODS_BEFORE, PATIENCE)?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     ACCEPT_QUEUE_OVERFLOW, PORT, QUIET, Scenario,
-    cpu_throttling::{BURN_US, CPU_THROTTLING, QUOTA_US, throttling_truth},
+    cpu_throttling::{BURN_US, CPU_THROTTLING, limit_at_rest, throttling_truth},
     overflow_and_relent, overflow_truth,
 };
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     label::Labeller,
     roles::{Role, load::Load, serve::Serve},
     stage::{PATIENCE, Stage},
-    watch::Watch,
 };
 
 pub const SCENARIO: Scenario = Scenario {
@@ -35,8 +34,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let options =
         Serve { cgroup: vec![cgroup.folder()], burn_us: BURN_US, backlog: BACKLOG, ..Serve::on(PORT) };
     let mut service = stage.serve("service", options)?;
-    cgroup.limit_cpu(QUOTA_US)?;
-    let throttled = Watch::start(cgroup.throttled_periods())?;
+    let throttled = limit_at_rest(&cgroup)?;
     let labeller = Labeller::start(service.pid)?;
     let mut load = stage.observe(
         &[],

@@ -34,11 +34,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let cgroup = Cgroup::make(Controller::Cpu, "service")?;
     let mut service = stage
         .serve("service", Serve { cgroup: vec![cgroup.folder()], burn_us: BURN_US, ..Serve::on(PORT) })?;
-    // Not before it has started, which would be throttled as well.
-    cgroup.limit_cpu(QUOTA_US)?;
-    // On a slow machine its threads may still be starting: that is before the run, and none of its faults.
-    Watch::start(cgroup.throttled_periods())?.wait_quiet(PLATEAU, PATIENCE)?;
-    let throttled = Watch::start(cgroup.throttled_periods())?;
+    let throttled = limit_at_rest(&cgroup)?;
     let labeller = Labeller::start(service.pid)?;
     let mut load = stage.observe(
         &[],
@@ -58,6 +54,15 @@ fn play(stage: &Stage) -> Result<Ending> {
     ensure!(labeller.finish().count(Counter::ListenOverflows) == 0, "the accept queue overflowed");
     println!("  truth {} requests were answered", finished.tally.done);
     CPU_THROTTLING.check_first(&throttling_truth(&cgroup, &throttled)?, &finished)
+}
+
+/// Sets the quota of a cgroup whose service has started, and begins to watch when nothing in it is throttled.
+///
+/// Where everything is slow, its threads may still be starting: that is before the run, and none of its faults.
+pub fn limit_at_rest(cgroup: &Cgroup) -> Result<Watch> {
+    cgroup.limit_cpu(QUOTA_US)?;
+    Watch::start(cgroup.throttled_periods())?.wait_quiet(PLATEAU, PATIENCE)?;
+    Watch::start(cgroup.throttled_periods())
 }
 
 /// The truth about a cgroup that was throttled.

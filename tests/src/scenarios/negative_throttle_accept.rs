@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     ACCEPT_QUEUE_OVERFLOW, Scenario,
-    cpu_throttling::{CPU_THROTTLING, QUOTA_US, throttling_truth},
+    cpu_throttling::{CPU_THROTTLING, limit_at_rest, throttling_truth},
     overflow_and_relent, overflow_truth, slow_service,
 };
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     roles::{Role, load::Load, strain::Burn},
     stage::{PATIENCE, Stage},
     verdict::Verdict,
-    watch::Watch,
 };
 
 pub const SCENARIO: Scenario = Scenario {
@@ -41,9 +40,8 @@ fn play(stage: &Stage) -> Result<Ending> {
     let cgroup = Cgroup::make(Controller::Cpu, "bystander")?;
     let mut neighbour =
         stage.prepare("neighbour", &Role::Burn(Burn { cgroup: vec![cgroup.folder()], threads: 2 }))?;
-    cgroup.limit_cpu(QUOTA_US)?;
+    let throttled = limit_at_rest(&cgroup)?;
     let mut service = stage.serve("service", slow_service())?;
-    let throttled = Watch::start(cgroup.throttled_periods())?;
     let labeller = Labeller::start(service.pid)?;
     let mut load = stage.observe(
         &[],
