@@ -79,7 +79,8 @@ pub struct Cell {
     pub last_ns: u64,
     /// Highest use of the resource seen at an occurrence (queue depth); 0 where it has none.
     pub peak: u32,
-    /// The limit in force at the latest occurrence; 0 where it has none.
+    /// The limit in force at the latest occurrence, 0 where it has none; of several CPUs, that of the one whose `last_ns`
+    /// is the latest.
     pub limit: u32,
 }
 

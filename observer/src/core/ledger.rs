@@ -1,6 +1,7 @@
 //! The running account of everything the frames said: cumulative counts, usages and facts.
 
 mod entry;
+mod queue;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
@@ -71,7 +72,9 @@ pub struct Ledger {
     /// When the load ended.
     ended_ns: Option<u64>,
     /// What happened lately while there was no load: it may turn out to be the next episode's.
-    lately: VecDeque<(SignalSample, Increment)>,
+    lately: VecDeque<Late>,
+    /// Of listeners that no look has found yet, what told of the longest accept queue.
+    unread_queues: BTreeMap<Cell, SignalSample>,
 }
 
 /// One read of a cell or counter.
@@ -80,6 +83,15 @@ struct Reading {
     count: u64,
     last_ns: Option<u64>,
     peak: Option<u64>,
+}
+
+/// What happened while there was no load.
+#[derive(Clone, Debug)]
+struct Late {
+    sample: SignalSample,
+    increment: Increment,
+    /// See [`queue::is_longest`].
+    is_longest: bool,
 }
 
 impl Ledger {
@@ -96,6 +108,7 @@ impl Ledger {
         for usage in self.usages.values_mut() {
             usage.peak = usage.last.clone();
         }
+        self.unread_queues.clear();
     }
 
     /// Another run began at an instant: what was counted before is none of its own, what was learnt stays.
@@ -108,8 +121,14 @@ impl Ledger {
         self.ended_ns = None;
         self.start();
         let lately = std::mem::take(&mut self.lately);
-        let since = lately.into_iter().filter(|(_, increment)| increment.first.lo_ns >= at_ns);
-        since.map(|(sample, increment)| self.count(&sample, increment)).collect()
+        let since = lately.into_iter().filter(|late| late.increment.first.lo_ns >= at_ns);
+        let enter = |late: Late| {
+            if late.is_longest {
+                self.deepen_queue(&late.sample);
+            }
+            self.count(&late.sample, late.increment)
+        };
+        since.map(enter).collect()
     }
 
     /// What is known to be missing from the run's counts, by reason.
@@ -148,7 +167,7 @@ impl Ledger {
             self.listeners.extend(sample.subject.netns.zip(sample.subject.listener));
         }
         let oldest_ns = frame.mono_ns.saturating_sub(LATELY_NS);
-        while self.lately.pop_front_if(|(sample, _)| sample.read_ns < oldest_ns).is_some() {}
+        while self.lately.pop_front_if(|late| late.sample.read_ns < oldest_ns).is_some() {}
         frame.signals.iter().filter_map(|sample| self.enter_signal(sample)).collect()
     }
 
@@ -314,7 +333,9 @@ impl Ledger {
         if sample.resource == Resource::AcceptQueue {
             self.listeners.extend(subject.netns.zip(subject.listener));
         }
-        let usage = self.usages.entry((sample.resource, subject)).or_insert_with(|| Usage {
+        let place = self.usages.entry((sample.resource, subject));
+        let is_first = matches!(place, Entry::Vacant(_));
+        let usage = place.or_insert_with(|| Usage {
             last: sample.clone(),
             peak: sample.clone(),
             recent: VecDeque::new(),
@@ -327,6 +348,9 @@ impl Ledger {
             usage.peak = sample.clone();
         }
         usage.last = sample.clone();
+        if is_first && sample.resource == Resource::AcceptQueue {
+            self.deepen_unread_queues();
+        }
     }
 
     fn enter_signal(&mut self, sample: &SignalSample) -> Option<Increment> {
@@ -337,7 +361,10 @@ impl Ledger {
             self.cgroups.insert(subject.clone(), cgroup);
         }
         let before = self.advance_cell(sample);
-        self.deepen_queue(sample, &subject, &before);
+        let is_longest = queue::is_longest(sample, &before);
+        if is_longest {
+            self.deepen_queue(sample);
+        }
         let increment = Increment {
             signal: sample.signal,
             tier: sample.tier,
@@ -348,26 +375,11 @@ impl Ledger {
             subject,
         };
         if self.ended_ns.is_some() && increment.events > 0 {
-            self.lately.push_back((sample.clone(), increment.clone()));
+            let late = Late { sample: sample.clone(), increment: increment.clone(), is_longest };
+            self.lately.push_back(late);
         }
         let increment = self.count(sample, increment);
         (increment.events > 0).then_some(increment)
-    }
-
-    /// A connection joined an accept queue that was longer than any look at it has found. A probe notes the longest of all
-    /// times: that it was so long now is known when that has grown.
-    fn deepen_queue(&mut self, sample: &SignalSample, subject: &Subject, before: &Reading) {
-        if sample.signal != Signal::ConnectionAccepted || sample.peak <= before.peak {
-            return;
-        }
-        let queue = self.usages.get_mut(&(Resource::AcceptQueue, subject.clone()));
-        if let (Some(queue), Some(used)) = (queue.filter(|_| self.started), sample.peak)
-            && used > queue.peak.used
-        {
-            queue.peak.used = used;
-            queue.peak.limit = sample.limit.or(queue.peak.limit);
-            queue.peak.read_ns = sample.read_ns;
-        }
     }
 
     fn count(&mut self, sample: &SignalSample, increment: Increment) -> Increment {

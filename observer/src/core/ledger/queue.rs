@@ -1,0 +1,35 @@
+//! How long accept queues were between two looks at them.
+
+use observer_common::Signal;
+
+use super::{Cell, Ledger, Reading};
+use crate::core::frame::{Resource, SignalSample, UsageSample};
+
+/// Whether a connection joined an accept queue that was longer than all that were met at this place before. A probe notes
+/// the longest of all times: that it was so long now is known when that has grown.
+pub(super) fn is_longest(sample: &SignalSample, before: &Reading) -> bool {
+    sample.signal == Signal::ConnectionAccepted && sample.peak > before.peak
+}
+
+impl Ledger {
+    /// A connection joined an accept queue that was longer than any look at it has found. The limit is that of the latest
+    /// look: a probe's may be one of before.
+    pub(super) fn deepen_queue(&mut self, sample: &SignalSample) {
+        let Some(used) = sample.peak.filter(|_| self.started) else { return };
+        let place = (Resource::AcceptQueue, self.place_of(sample));
+        match self.usages.get_mut(&place) {
+            Some(queue) if used > queue.peak.used => {
+                queue.peak = UsageSample { used, read_ns: sample.read_ns, ..queue.last.clone() };
+            }
+            Some(_) => {}
+            None => _ = self.unread_queues.insert(Cell::of(sample), sample.clone()),
+        }
+    }
+
+    /// A listener was looked at for the first time: connections may have joined its queue before.
+    pub(super) fn deepen_unread_queues(&mut self) {
+        for sample in std::mem::take(&mut self.unread_queues).into_values() {
+            self.deepen_queue(&sample);
+        }
+    }
+}
