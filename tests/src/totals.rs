@@ -121,8 +121,8 @@ impl Totals {
     /// The highest use of the resource at which a signal was counted in a namespace; `None` where no probe counts it.
     pub fn peak(&self, signal: &str, netns: u32, verdict: &Verdict) -> Option<u64> {
         let tier = verdict.tier(signal);
-        let rows = self.rows(signal, tier, netns).filter(|_| tier.is_probe());
-        rows.map(|(_, total)| total.peak).max()
+        let peaks = self.rows(signal, tier, netns).map(|(_, total)| total.peak);
+        tier.is_probe().then(|| peaks.max().unwrap_or(0))
     }
 
     /// How often a signal was counted of the observed command's processes.

@@ -23,7 +23,7 @@ pub const SCENARIO: Scenario = Scenario {
 pub const CPU_THROTTLING: Expect =
     Expect { fault_line: "cpu_throttling", role: "target", deciding: &["cpu_throttled_periods"] };
 /// A tenth of a CPU: little enough to be used up where others want the CPUs as well.
-pub const QUOTA_US: u64 = 10_000;
+const QUOTA_US: u64 = 10_000;
 /// Forty requests a second at that.
 pub const BURN_US: u64 = 2_500;
 /// Two and a half seconds.
