@@ -43,7 +43,8 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     } else {
         println!("  skip CPU time of ss: it is not installed");
     }
-    let rivals: Vec<Rival> = Rival::all().into_iter().filter(|rival| *rival != Rival::SsSummary).collect();
+    let is_asked = |rival: &Rival| !matches!(rival, Rival::SsSummary | Rival::Empty);
+    let rivals: Vec<Rival> = Rival::all().into_iter().filter(is_asked).collect();
     let ratios = take_turns(stage, plan, &rivals, Some(web.inside()), || {
         Ok(vec![web.turn(Load::ConnectionPerRequest, plan)?.requests_per_s])
     })?;

@@ -12,7 +12,7 @@ use crate::stage::Stage;
 
 pub const BENCH: Bench = Bench {
     name: "requests",
-    about: "requests/s and p99 of nginx under wrk, on over off: observer, bpftrace, ss",
+    about: "requests/s and p99 of nginx under wrk, on over off: observer, an empty program, bpftrace, ss",
     play,
 };
 

@@ -1,4 +1,4 @@
-//! What is on while something is measured: observer, or what people would use instead.
+//! What is on while something is measured: observer, what people would use instead, or what it could cost at least.
 
 use std::{
     fs,
@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::served::Served;
-use crate::{children::Running, programs::installed, stage::Stage};
+use super::{programs::BUSIEST, served::Served};
+use crate::{bpf::Empty, children::Running, programs::installed, stage::Stage};
 
 /// What can be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Rival {
     Nothing,
     /// `observer serve`, as anybody would start it.
     Observer,
+    /// A program that does nothing, where a connection comes by most often: what the kernel takes for calling any there.
+    Empty,
     /// One bpftrace program that counts the same signals at the tracepoints that every kernel has.
     Bpftrace,
     /// `ss -s` every second.
@@ -43,6 +45,7 @@ const ATTACHED: Duration = Duration::from_secs(60);
 pub enum On {
     Nothing,
     Observer(#[allow(dead_code, reason = "ends with this")] Served),
+    Empty(#[allow(dead_code, reason = "ends with this")] Empty),
     Other(#[allow(dead_code, reason = "ends with this")] Running),
 }
 
@@ -57,7 +60,7 @@ impl Rival {
             }
             there
         };
-        [Self::Nothing, Self::Observer, Self::Bpftrace, Self::SsSummary, Self::SsAll]
+        [Self::Nothing, Self::Observer, Self::Empty, Self::Bpftrace, Self::SsSummary, Self::SsAll]
             .into_iter()
             .filter(is_there)
             .collect()
@@ -68,6 +71,7 @@ impl Rival {
         match self {
             Self::Nothing => "nothing",
             Self::Observer => "observer",
+            Self::Empty => "an empty program",
             Self::Bpftrace => "bpftrace",
             Self::SsSummary => "ss -s every second",
             Self::SsAll => "ss -tan every second",
@@ -76,7 +80,7 @@ impl Rival {
 
     fn program(self) -> Option<&'static str> {
         match self {
-            Self::Nothing | Self::Observer => None,
+            Self::Nothing | Self::Observer | Self::Empty => None,
             Self::Bpftrace => Some("bpftrace"),
             Self::SsSummary | Self::SsAll => Some("ss"),
         }
@@ -87,6 +91,7 @@ impl Rival {
         match self {
             Self::Nothing => Ok(On::Nothing),
             Self::Observer => Served::start(stage).map(On::Observer),
+            Self::Empty => Empty::attach(BUSIEST).map(On::Empty),
             Self::Bpftrace => bpftrace(stage).map(On::Other),
             Self::SsSummary => every_second(stage, inside, "ss -s").map(On::Other),
             Self::SsAll => every_second(stage, inside, "ss -tan").map(On::Other),

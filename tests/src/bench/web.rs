@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Plan;
 use crate::{
@@ -23,6 +23,9 @@ use crate::{
 
 /// One worker leaves the other CPU of a small machine to wrk.
 const LIMITS: Limits = Limits { descriptors: 4096, connections: 2048, backlog: 511 };
+
+/// Requests of a turn with wrk at work.
+const LEAST: f64 = 100.0;
 
 /// How requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +121,9 @@ impl Flow {
     pub fn requests_per_s(&mut self, turn: Duration) -> Result<f64> {
         let (before, began) = (self.requests()?, Instant::now());
         thread::sleep(turn);
-        let after = self.requests()?;
-        Ok((after - before) / began.elapsed().as_secs_f64())
+        let requests = self.requests()? - before;
+        ensure!(requests >= LEAST, "nginx answered {requests} requests in {turn:?}: wrk is not at work");
+        Ok(requests / began.elapsed().as_secs_f64())
     }
 
     fn requests(&mut self) -> Result<f64> {
