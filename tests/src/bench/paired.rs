@@ -1,6 +1,8 @@
 //! Taking turns: each measurement with something on stands between two with everything off, and only their ratio
 //! counts. What else goes on on the machine is in both.
 
+use std::{thread, time::Duration};
+
 use anyhow::Result;
 
 use super::{Plan, rivals::Rival};
@@ -8,6 +10,9 @@ use crate::stage::Stage;
 
 /// How many standard deviations reach to 95 in 100.
 const SURE: f64 = 1.96;
+
+/// The kernel is still at work for a moment when something has ended: it frees programs and maps.
+const CLEARED: Duration = Duration::from_millis(200);
 
 /// The median of some numbers, and how far it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +63,7 @@ pub fn take_turns(
             let running = rival.start(stage, inside)?;
             let on = turn()?;
             drop(running);
+            thread::sleep(CLEARED);
             let after = turn()?;
             let off = before.iter().zip(&after).map(|(before, after)| f64::midpoint(*before, *after));
             let of_it = rivals.iter().zip(&mut ratios).find(|(other, _)| *other == rival);
