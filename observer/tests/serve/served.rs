@@ -89,11 +89,12 @@ impl Served {
         (words, self.child.wait().expect("its end").code())
     }
 
-    /// Resident memory in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    /// Resident memory of its own, in bytes. How much of its program file is mapped beside is the kernel's choice, and
+    /// depends on how the file lies in the page cache: a copy of it made more than a MiB of difference.
+    pub fn own_memory_bytes(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kib * 1024
     }
