@@ -223,7 +223,7 @@ pub struct Headroom {
     pub resource: String,
     /// Where.
     pub subject: Subject,
-    /// Highest use seen.
+    /// The use that was closest to the limit of its moment.
     pub peak_used: u64,
     /// The limit.
     pub limit: u64,

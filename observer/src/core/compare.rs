@@ -181,7 +181,7 @@ pub struct HeadroomChange {
 /// A resource at its fullest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Peak {
-    /// Highest use seen.
+    /// The use that was closest to the limit of its moment.
     pub peak_used: u64,
     /// The limit.
     pub limit: u64,

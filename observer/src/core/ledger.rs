@@ -10,7 +10,7 @@ use std::{
 
 use observer_common::{Signal, SubjectKind};
 
-pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim};
+pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim, closeness};
 use super::{
     frame::{Fact, Frame, Resource, RunHeader, SignalSample, UsageSample},
     lines,
@@ -333,6 +333,7 @@ impl Ledger {
         if sample.resource == Resource::AcceptQueue {
             self.listeners.extend(subject.netns.zip(subject.listener));
         }
+        let in_load = self.may_be_of_load(sample.since_ns);
         let place = self.usages.entry((sample.resource, subject));
         let is_first = matches!(place, Entry::Vacant(_));
         let usage = place.or_insert_with(|| Usage {
@@ -344,8 +345,10 @@ impl Ledger {
         if usage.recent.len() > RECENT {
             usage.recent.pop_front();
         }
-        if sample.used >= usage.peak.used || !self.started {
+        if !self.started {
             usage.peak = sample.clone();
+        } else if in_load || lines::use_outlasts_load(sample.resource) {
+            usage.raise(sample.clone());
         }
         usage.last = sample.clone();
         if is_first && sample.resource == Resource::AcceptQueue {
@@ -362,9 +365,6 @@ impl Ledger {
         }
         let before = self.advance_cell(sample);
         let is_longest = queue::is_longest(sample, &before);
-        if is_longest {
-            self.deepen_queue(sample);
-        }
         let increment = Increment {
             signal: sample.signal,
             tier: sample.tier,
@@ -374,6 +374,9 @@ impl Ledger {
             last_ns: sample.last_ns.unwrap_or(sample.read_ns),
             subject,
         };
+        if is_longest && self.may_be_of_load(increment.first.lo_ns) {
+            self.deepen_queue(sample);
+        }
         if self.ended_ns.is_some() && increment.events > 0 {
             let late = Late { sample: sample.clone(), increment: increment.clone(), is_longest };
             self.lately.push_back(late);
@@ -401,9 +404,7 @@ impl Ledger {
 
     fn enter_series(&mut self, sample: &SignalSample, increment: &Increment) {
         let Increment { events, first, .. } = *increment;
-        // What follows the end of the load is its teardown, and no evidence of what happened in it.
-        let ended = self.ended_ns.is_some_and(|ended_ns| first.lo_ns > ended_ns)
-            && !lines::outlasts_load(sample.signal);
+        let ended = !self.may_be_of_load(first.lo_ns) && !lines::outlasts_load(sample.signal);
         let started = self.started;
         let series = self
             .series
@@ -427,6 +428,12 @@ impl Ledger {
         } else if !started {
             series.in_pre_roll += events;
         }
+    }
+
+    /// Whether what happened at this instant or later may have happened before the load ended. What follows is its teardown,
+    /// or the next load, and no evidence of what happened in it.
+    fn may_be_of_load(&self, since_ns: u64) -> bool {
+        self.ended_ns.is_none_or(|ended_ns| since_ns <= ended_ns)
     }
 
     /// Follows one cell or counter, and returns what it read before. Several of them may share an

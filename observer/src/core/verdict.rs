@@ -303,7 +303,7 @@ pub struct LogEntry {
 pub struct HitUsage {
     /// Name of the resource.
     pub resource: String,
-    /// Highest use seen.
+    /// The use that was closest to the limit of its moment.
     pub used: u64,
     /// The limit.
     pub limit: Option<u64>,
@@ -342,7 +342,7 @@ pub struct Headroom {
     pub resource: String,
     /// Where.
     pub subject: HitSubject,
-    /// Highest use seen.
+    /// The use that was closest to the limit of its moment.
     pub peak_used: u64,
     /// The limit.
     pub limit: u64,

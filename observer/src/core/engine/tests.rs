@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 mod causes;
 mod episodes;
+mod queues;
 
 use super::*;
 use crate::core::{

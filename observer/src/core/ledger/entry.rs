@@ -1,6 +1,9 @@
 //! What the account is made of.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, VecDeque},
+};
 
 use observer_common::Signal;
 
@@ -132,10 +135,29 @@ impl Series {
 pub struct Usage {
     /// The latest sample.
     pub last: UsageSample,
-    /// The highest use seen since the run began, and the limit at that moment.
+    /// The one closest to its limit since the run began; without a limit, the highest.
     pub peak: UsageSample,
     /// Recent samples as (read_ns, used), oldest first, for rates and forecasts.
     pub recent: VecDeque<(u64, u64)>,
+}
+
+impl Usage {
+    /// Keeps a sample of the run as its peak, if it is that.
+    pub(super) fn raise(&mut self, sample: UsageSample) {
+        if closeness((sample.used, sample.limit), (self.peak.used, self.peak.limit)).is_ge() {
+            self.peak = sample;
+        }
+    }
+}
+
+/// Which of two uses is closer to its limit; where one has none, which is higher.
+pub fn closeness(a: (u64, Option<u64>), b: (u64, Option<u64>)) -> Ordering {
+    match (a, b) {
+        ((a, Some(of_a @ 1..)), (b, Some(of_b @ 1..))) => {
+            (u128::from(a) * u128::from(of_b)).cmp(&(u128::from(b) * u128::from(of_a)))
+        }
+        ((a, _), (b, _)) => a.cmp(&b),
+    }
 }
 
 /// A process that matters.

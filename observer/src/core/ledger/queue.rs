@@ -12,18 +12,23 @@ pub(super) fn is_longest(sample: &SignalSample, before: &Reading) -> bool {
 }
 
 impl Ledger {
-    /// A connection joined an accept queue that was longer than any look at it has found. The limit is that of the latest
-    /// look: a probe's may be one of before.
+    /// A connection joined an accept queue that was longer than any before. The limit is the one that it met, not that of
+    /// the latest look, which may have been at another listener of this address, or at several together.
     pub(super) fn deepen_queue(&mut self, sample: &SignalSample) {
         let Some(used) = sample.peak.filter(|_| self.started) else { return };
         let place = (Resource::AcceptQueue, self.place_of(sample));
-        match self.usages.get_mut(&place) {
-            Some(queue) if used > queue.peak.used => {
-                queue.peak = UsageSample { used, read_ns: sample.read_ns, ..queue.last.clone() };
-            }
-            Some(_) => {}
-            None => _ = self.unread_queues.insert(Cell::of(sample), sample.clone()),
-        }
+        let Some(queue) = self.usages.get_mut(&place) else {
+            self.unread_queues.insert(Cell::of(sample), sample.clone());
+            return;
+        };
+        let look = queue.last.clone();
+        queue.raise(UsageSample {
+            used,
+            limit: sample.limit.or(look.limit),
+            limit_set_by: look.limit_set_by.or_else(|| queue.peak.limit_set_by.clone()),
+            read_ns: sample.read_ns,
+            ..look
+        });
     }
 
     /// A listener was looked at for the first time: connections may have joined its queue before.

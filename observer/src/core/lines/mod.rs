@@ -177,6 +177,11 @@ pub fn outlasts_load(signal: Signal) -> bool {
     })
 }
 
+/// Whether the use of a resource matters even after the load has ended.
+pub fn use_outlasts_load(resource: Resource) -> bool {
+    LINES.iter().any(|line| line.outlasts_load() && line.resource() == Some(resource))
+}
+
 /// A signal that is a failure of a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {

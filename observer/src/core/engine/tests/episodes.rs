@@ -88,66 +88,6 @@ fn what_is_open_when_an_episode_begins_stays_open() {
     assert_eq!(phases.last().and_then(|phase| phase.load.concurrency), Some(30.0));
 }
 
-/// So many were accepted at a port so far, and the longest queue that one of them joined.
-fn accepted(story: &mut Story, port: u16, count: u64, peak: u64) {
-    let at = Subject { netns: Some(NETNS), listener: Some(address(port)), ..Subject::HOST };
-    story.counted(Signal::ConnectionAccepted, at, count);
-    if let Some(sample) = story.frame.signals.last_mut() {
-        (sample.peak, sample.limit) = (Some(peak), Some(511));
-    }
-}
-
-#[test]
-fn a_queue_that_was_longer_between_two_looks_counts_as_that_long() {
-    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
-    let accepted = |story: &mut Story, count: u64, peak: u64| {
-        story.used(Resource::AcceptQueue, listener(80), 2, 128);
-        accepted(story, 80, count, peak);
-        story.step();
-        story.verdict().headroom[0].peak_used
-    };
-    accepted(&mut story, 40, 1);
-    assert_eq!(accepted(&mut story, 80, 100), 100);
-    assert_eq!(accepted(&mut story, 90, 100), 100);
-    let at_ns = story.now_ns();
-    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
-    assert_eq!(accepted(&mut story, 95, 100), 2, "the probe notes the longest of all times: this one is old");
-    assert_eq!(accepted(&mut story, 99, 101), 101);
-    assert_eq!(story.verdict().headroom[0].limit, 128, "a probe's limit may be one of before");
-}
-
-#[test]
-fn a_queue_that_was_long_before_the_first_look_counts_as_that_long() {
-    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
-    let peak_used = |story: &Story| {
-        let headroom = story.verdict().headroom;
-        headroom.iter().find(|it| it.subject.listener == Some(address(90))).map(|it| it.peak_used)
-    };
-    let to = Subject { netns: Some(NETNS), destination: Some(address(90)), ..Subject::HOST };
-    story.counted(Signal::ConnectAttempt, to, 40);
-    accepted(&mut story, 90, 40, 100);
-    story.step();
-    assert_eq!(peak_used(&story), None, "nobody has looked");
-    story.used(Resource::AcceptQueue, listener(90), 2, 128);
-    story.step();
-    assert_eq!(peak_used(&story), Some(100));
-}
-
-#[test]
-fn a_queue_that_was_long_before_the_load_was_seen_is_the_episodes() {
-    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
-    story.used(Resource::AcceptQueue, listener(80), 2, 128);
-    story.end();
-    (0..30).for_each(|_| drop(story.step()));
-    let began_ns = story.now_ns();
-    story.step();
-    accepted(&mut story, 80, 40, 100);
-    (0..3).for_each(|_| drop(story.step()));
-    story.frame.marks.push(Mark::CommandStarted { at_ns: began_ns, pid: None });
-    story.step();
-    assert_eq!(story.verdict().headroom[0].peak_used, 100);
-}
-
 #[test]
 fn a_recording_that_begins_in_the_middle_is_judged_from_there_on() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
