@@ -77,14 +77,22 @@ pub struct Cell {
     pub first_ns: u64,
     /// CLOCK_MONOTONIC of the latest occurrence, in nanoseconds.
     pub last_ns: u64,
-    /// Highest use of the resource seen at an occurrence (queue depth); 0 where it has none.
+    /// Highest use of the resource at an occurrence, since the limit is in force (queue depth); 0 where it has none.
     pub peak: u32,
-    /// The limit in force at the latest occurrence, 0 where it has none; of several CPUs, that of the one whose `last_ns`
-    /// is the latest.
+    /// The limit in force at the latest occurrence; 0 where it has none.
     pub limit: u32,
 }
 
 impl Cell {
+    /// Notes the use at an occurrence, and its limit. A use is never held against the limit of another time.
+    #[inline(always)]
+    pub const fn meet(&mut self, used: u32, limit: u32) {
+        if self.limit != limit || used > self.peak {
+            self.peak = used;
+            self.limit = limit;
+        }
+    }
+
     /// Adds what another CPU has counted for the same key.
     pub fn merge(&mut self, other: &Cell) {
         if other.count == 0 {
@@ -93,11 +101,11 @@ impl Cell {
         if self.count == 0 || other.first_ns < self.first_ns {
             self.first_ns = other.first_ns;
         }
-        if other.last_ns >= self.last_ns {
-            self.last_ns = other.last_ns;
-            self.limit = other.limit;
+        let is_later = other.last_ns >= self.last_ns;
+        if is_later || other.limit == self.limit {
+            self.meet(other.peak, other.limit);
         }
-        self.peak = self.peak.max(other.peak);
+        self.last_ns = self.last_ns.max(other.last_ns);
         self.count += other.count;
     }
 }
@@ -158,6 +166,21 @@ mod tests {
         total.merge(&Cell { count: 2, first_ns: 50, last_ns: 90, peak: 7, limit: 10 });
         total.merge(&Cell::default());
         total.merge(&Cell { count: 1, first_ns: 40, last_ns: 40, peak: 9, limit: 20 });
-        assert_eq!(total, Cell { count: 3, first_ns: 40, last_ns: 90, peak: 9, limit: 10 });
+        assert_eq!(total, Cell { count: 3, first_ns: 40, last_ns: 90, peak: 7, limit: 10 });
+        total.merge(&Cell { count: 1, first_ns: 60, last_ns: 60, peak: 8, limit: 10 });
+        assert_eq!((total.peak, total.limit), (8, 10));
+        total.merge(&Cell { count: 1, first_ns: 95, last_ns: 95, peak: 3, limit: 20 });
+        assert_eq!((total.peak, total.limit), (3, 20), "seven of ten are not seven of twenty");
+    }
+
+    #[test]
+    fn a_use_is_held_against_the_limit_of_its_time() {
+        let mut cell = Cell::default();
+        for (used, limit, peak) in
+            [(5, 128, 5), (3, 128, 5), (9, 128, 9), (2, 16, 2), (1, 16, 2), (4, 128, 4)]
+        {
+            cell.meet(used, limit);
+            assert_eq!((cell.peak, cell.limit), (peak, limit));
+        }
     }
 }

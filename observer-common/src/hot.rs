@@ -42,7 +42,7 @@ pub struct Row {
     /// Occurrences, by [`Signal::column`].
     pub counts: [u64; COLUMNS],
     /// By [`Signal::level`], the highest use in the upper half and the limit in the lower one, as this CPU's cell has
-    /// them: what is beyond goes to the cell.
+    /// them: what is beyond, or has another limit, goes to the cell.
     pub levels: [u64; LEVELS],
 }
 

@@ -91,10 +91,11 @@ pub fn tallied(key: &Key, level: Level) -> bool {
         return false;
     }
     cell.count += 1;
-    cell.limit = level.limit;
-    if level.used > cell.peak {
-        cell.peak = level.used;
+    // Timed, so that of several CPUs the one that has met the limit in force is known.
+    if cell.limit != level.limit {
+        cell.last_ns = now_ns();
     }
+    cell.meet(level.used, level.limit);
     added(&LOADS_NEWS);
     true
 }
@@ -201,10 +202,7 @@ fn add(cells: &Cells, key: &Key, occurrence: &Occurrence) -> Option<Added> {
     }
     cell.count += occurrence.times;
     cell.last_ns = now;
-    cell.limit = occurrence.level.limit;
-    if occurrence.level.used > cell.peak {
-        cell.peak = occurrence.level.used;
-    }
+    cell.meet(occurrence.level.used, occurrence.level.limit);
     Some(added)
 }
 

@@ -20,7 +20,7 @@ pub fn counted<const TYPED: bool>(spot: &Spot<TYPED>, signal: Signal, level: Lev
     if let Some(at) = signal.level() {
         let known = Level::unpacked(row.levels[at]);
         if level.limit != known.limit || level.used > known.used {
-            row.levels[at] = Level { used: level.used.max(known.used), ..level }.packed();
+            row.levels[at] = level.packed();
             return false;
         }
     }

@@ -223,7 +223,7 @@ pub struct Headroom {
     pub resource: String,
     /// Where.
     pub subject: Subject,
-    /// The use that was closest to the limit of its moment.
+    /// Highest use seen; of an accept queue, where it was fullest.
     pub peak_used: u64,
     /// The limit.
     pub limit: u64,

@@ -181,7 +181,7 @@ pub struct HeadroomChange {
 /// A resource at its fullest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Peak {
-    /// The use that was closest to the limit of its moment.
+    /// Highest use seen; of an accept queue, where it was fullest.
     pub peak_used: u64,
     /// The limit.
     pub limit: u64,

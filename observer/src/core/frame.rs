@@ -67,7 +67,7 @@ pub struct SignalSample {
     pub first_ns: Option<u64>,
     /// CLOCK_MONOTONIC of the latest occurrence; `None` on the counter tier.
     pub last_ns: Option<u64>,
-    /// Highest use of the resource seen at an occurrence (queue depth), where it has one.
+    /// Highest use of the resource at an occurrence since the limit is in force (queue depth), where it has one.
     pub peak: Option<u64>,
     /// The limit in force at the latest occurrence, where it has one.
     pub limit: Option<u64>,

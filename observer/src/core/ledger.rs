@@ -10,7 +10,7 @@ use std::{
 
 use observer_common::{Signal, SubjectKind};
 
-pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim, closeness};
+pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim};
 use super::{
     frame::{Fact, Frame, Resource, RunHeader, SignalSample, UsageSample},
     lines,
@@ -83,6 +83,7 @@ struct Reading {
     count: u64,
     last_ns: Option<u64>,
     peak: Option<u64>,
+    limit: Option<u64>,
 }
 
 /// What happened while there was no load.
@@ -333,12 +334,12 @@ impl Ledger {
         if sample.resource == Resource::AcceptQueue {
             self.listeners.extend(subject.netns.zip(subject.listener));
         }
-        let in_load = self.may_be_of_load(sample.since_ns);
+        let counts = self.may_be_of_load(sample.since_ns) || lines::use_outlasts_load(sample.resource);
         let place = self.usages.entry((sample.resource, subject));
         let is_first = matches!(place, Entry::Vacant(_));
         let usage = place.or_insert_with(|| Usage {
             last: sample.clone(),
-            peak: sample.clone(),
+            peak: UsageSample { used: 0, ..sample.clone() },
             recent: VecDeque::new(),
         });
         usage.recent.push_back((sample.read_ns, sample.used));
@@ -347,7 +348,7 @@ impl Ledger {
         }
         if !self.started {
             usage.peak = sample.clone();
-        } else if in_load || lines::use_outlasts_load(sample.resource) {
+        } else if counts {
             usage.raise(sample.clone());
         }
         usage.last = sample.clone();
@@ -420,8 +421,7 @@ impl Ledger {
             if let Some(reason) = &sample.reason {
                 *series.reasons.entry(reason.clone()).or_default() += events;
             }
-            series.peak = series.peak.max(sample.peak);
-            series.limit = sample.limit.or(series.limit);
+            series.meet(sample.peak, sample.limit);
             series.last_ns = series.last_ns.max(sample.last_ns);
             let first_ns = sample.first_ns.map(|_| first.hi_ns);
             series.first_ns = [series.first_ns, first_ns].into_iter().flatten().min();
@@ -439,13 +439,14 @@ impl Ledger {
     /// Follows one cell or counter, and returns what it read before. Several of them may share an
     /// identity (the addresses of one listener, the processes of one destination).
     fn advance_cell(&mut self, sample: &SignalSample) -> Reading {
-        let now = Reading { count: sample.count, last_ns: sample.last_ns, peak: sample.peak };
+        let SignalSample { count, last_ns, peak, limit, .. } = *sample;
+        let now = Reading { count, last_ns, peak, limit };
         match self.cells.insert(Cell::of(sample), now) {
             Some(before) => before,
             // Probes count from zero when they are loaded, but a recording may begin later. A counter has counted
             // since the boot.
             None if sample.tier.is_probe() && !sample.is_origin() => {
-                Reading { count: 0, last_ns: None, peak: None }
+                Reading { count: 0, last_ns: None, peak: None, limit: None }
             }
             None => now,
         }

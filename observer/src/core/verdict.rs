@@ -303,7 +303,7 @@ pub struct LogEntry {
 pub struct HitUsage {
     /// Name of the resource.
     pub resource: String,
-    /// The use that was closest to the limit of its moment.
+    /// Highest use seen; of an accept queue, where it was fullest.
     pub used: u64,
     /// The limit.
     pub limit: Option<u64>,
@@ -342,7 +342,7 @@ pub struct Headroom {
     pub resource: String,
     /// Where.
     pub subject: HitSubject,
-    /// The use that was closest to the limit of its moment.
+    /// Highest use seen; of an accept queue, where it was fullest.
     pub peak_used: u64,
     /// The limit.
     pub limit: u64,

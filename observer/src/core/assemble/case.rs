@@ -8,7 +8,7 @@ use super::{real_ns, seconds};
 use crate::core::{
     engine::{Engine, Watch},
     frame::Resource,
-    ledger::{Bracket, Series, Usage, closeness},
+    ledger::{Bracket, Series, Usage},
     lines::{Case, FaultLine, LINES},
     scope::{Scope, container_id, is_below},
     subject::{Role, Subject},
@@ -233,12 +233,16 @@ fn usage(engine: &Engine, line: &dyn FaultLine, subject: &Subject) -> Option<Hit
         .iter()
         .filter_map(|failure| engine.ledger.series.get(&(failure.signal, subject.clone())))
         .filter_map(|series| Some((series.peak?, series.limit?)))
-        .max()
-        .map(|(peak, limit)| (peak, Some(limit)));
-    let looked = sampled.map(|usage| (usage.peak.used, usage.peak.limit));
-    // A use is held against the limit of its own moment: a look may be at several queues together.
-    let (used, limit) = looked.into_iter().chain(from_probe).max_by(|a, b| closeness(*a, *b))?;
-    let limit = limit.or_else(|| from_probe?.1);
+        .max();
+    let (used, limit) = match (sampled.map(|usage| (usage.peak.used, usage.peak.limit)), from_probe) {
+        // A use is held against the limit of its own moment.
+        (Some((used, limit)), Some((peak, at_failure))) if limit == Some(at_failure) => {
+            (used.max(peak), limit)
+        }
+        (_, Some((peak, at_failure))) => (peak, Some(at_failure)),
+        (Some((used, limit)), None) => (used, limit),
+        (None, None) => return None,
+    };
     Some(HitUsage {
         resource: resource.name().to_owned(),
         used,
@@ -262,7 +266,9 @@ fn sampled<'a>(engine: &'a Engine, resource: Resource, subject: &Subject) -> Opt
         Resource::Memory => above(engine, subject)
             .filter_map(|at| usages.get(&(resource, at)))
             .filter(|usage| usage.peak.limit.is_some())
-            .max_by(|a, b| closeness((a.peak.used, a.peak.limit), (b.peak.used, b.peak.limit))),
+            .max_by_key(|usage| {
+                usage.peak.limit.map(|limit| u128::from(usage.peak.used) * 10_000 / u128::from(limit.max(1)))
+            }),
         Resource::Conntrack | Resource::TimeWait => {
             usages.get(&(resource, Subject::namespace(subject.netns?)))
         }

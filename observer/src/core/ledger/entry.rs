@@ -1,14 +1,11 @@
 //! What the account is made of.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, VecDeque},
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use observer_common::Signal;
 
 use crate::core::{
-    frame::{LogTopic, SignalSample, Tier, UsageSample},
+    frame::{LogTopic, Resource, SignalSample, Tier, UsageSample},
     subject::Subject,
 };
 
@@ -85,7 +82,7 @@ pub struct Series {
     pub first_ns: Option<u64>,
     /// Last occurrence since the run began; probes only.
     pub last_ns: Option<u64>,
-    /// Highest use of the resource seen at an occurrence.
+    /// Highest use of the resource at an occurrence, since the limit is in force.
     pub peak: Option<u64>,
     /// The limit in force at the latest occurrence.
     pub limit: Option<u64>,
@@ -117,6 +114,14 @@ impl Series {
         *self = Self { generator, pid, limit, ..Self::new(tier) };
     }
 
+    /// Notes the highest use at an occurrence, and its limit.
+    pub(super) fn meet(&mut self, peak: Option<u64>, limit: Option<u64>) {
+        if limit.is_some() && limit != self.limit {
+            (self.peak, self.limit) = (peak, limit);
+        }
+        self.peak = self.peak.max(peak);
+    }
+
     /// Adds what was counted at another subject.
     pub(super) fn add(&mut self, other: &Self) {
         self.generator |= other.generator;
@@ -135,29 +140,28 @@ impl Series {
 pub struct Usage {
     /// The latest sample.
     pub last: UsageSample,
-    /// The one closest to its limit since the run began; without a limit, the highest.
+    /// The highest since the run began, and the limit at that moment; of an accept queue, the one closest to its limit.
     pub peak: UsageSample,
     /// Recent samples as (read_ns, used), oldest first, for rates and forecasts.
     pub recent: VecDeque<(u64, u64)>,
 }
 
 impl Usage {
-    /// Keeps a sample of the run as its peak, if it is that.
+    /// Keeps a sample of the run as its peak, if it is that. Only of accept queues are use and limit always of one moment.
     pub(super) fn raise(&mut self, sample: UsageSample) {
-        if closeness((sample.used, sample.limit), (self.peak.used, self.peak.limit)).is_ge() {
+        let is_peak = match sample.resource {
+            Resource::AcceptQueue => fullness(&sample) >= fullness(&self.peak),
+            _ => sample.used >= self.peak.used,
+        };
+        if is_peak {
             self.peak = sample;
         }
     }
 }
 
-/// Which of two uses is closer to its limit; where one has none, which is higher.
-pub fn closeness(a: (u64, Option<u64>), b: (u64, Option<u64>)) -> Ordering {
-    match (a, b) {
-        ((a, Some(of_a @ 1..)), (b, Some(of_b @ 1..))) => {
-            (u128::from(a) * u128::from(of_b)).cmp(&(u128::from(b) * u128::from(of_a)))
-        }
-        ((a, _), (b, _)) => a.cmp(&b),
-    }
+/// How full a queue is. One with a limit of 0 admits one.
+fn fullness(queue: &UsageSample) -> f64 {
+    queue.used as f64 / (queue.limit.unwrap_or(0) as f64 + 1.0)
 }
 
 /// A process that matters.

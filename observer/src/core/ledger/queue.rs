@@ -5,15 +5,16 @@ use observer_common::Signal;
 use super::{Cell, Ledger, Reading};
 use crate::core::frame::{Resource, SignalSample, UsageSample};
 
-/// Whether a connection joined an accept queue that was longer than all that were met at this place before. A probe notes
-/// the longest of all times: that it was so long now is known when that has grown.
+/// Whether a connection joined an accept queue that was longer than all that were met at this place before, under the same
+/// limit. A probe notes the longest of all times: that it was so long now is known when that has grown.
 pub(super) fn is_longest(sample: &SignalSample, before: &Reading) -> bool {
-    sample.signal == Signal::ConnectionAccepted && sample.peak > before.peak
+    let is_news = sample.peak > before.peak || sample.limit != before.limit;
+    sample.signal == Signal::ConnectionAccepted && is_news
 }
 
 impl Ledger {
-    /// A connection joined an accept queue that was longer than any before. The limit is the one that it met, not that of
-    /// the latest look, which may have been at another listener of this address, or at several together.
+    /// A connection joined an accept queue that was longer than any before. The limit is the one that it met: the latest
+    /// look may have been at another listener of this address.
     pub(super) fn deepen_queue(&mut self, sample: &SignalSample) {
         let Some(used) = sample.peak.filter(|_| self.started) else { return };
         let place = (Resource::AcceptQueue, self.place_of(sample));

@@ -85,7 +85,7 @@ fn a_queue_that_was_long_before_the_load_was_seen_is_the_episodes() {
 #[test]
 fn a_queue_that_overflowed_is_held_against_its_own_limit() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
-    // Four listeners share the port: a look tells of all of them together.
+    // There was a service with a longer queue before.
     story.used(Resource::AcceptQueue, listener(80), 200, 512);
     story.counted(Signal::AcceptOverflowSyn, listener(80), 5);
     if let Some(sample) = story.frame.signals.last_mut() {
@@ -94,4 +94,23 @@ fn a_queue_that_overflowed_is_held_against_its_own_limit() {
     story.step();
     let usage = story.end().verdict().first.and_then(|hit| hit.usage).expect("its usage");
     assert_eq!((usage.used, usage.limit, usage.peak_ratio), (129, Some(128), Some(1.0078)));
+}
+
+#[test]
+fn a_service_that_begins_after_the_end_has_used_nothing_of_its_queue() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let to = Subject { netns: Some(NETNS), destination: Some(address(90)), ..Subject::HOST };
+    story.counted(Signal::ConnectAttempt, to.clone(), 40);
+    story.used(Resource::AcceptQueue, listener(80), 2, 128);
+    story.end().step();
+    story.used(Resource::AcceptQueue, listener(80), 7, 128);
+    story.used(Resource::AcceptQueue, listener(90), 128, 128);
+    story.step();
+    let peaks = |story: &Story| story.verdict().headroom.iter().map(|it| it.peak_used).max();
+    assert_eq!(peaks(&story), Some(2));
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    story.counted(Signal::ConnectAttempt, to, 80);
+    story.step();
+    assert_eq!(peaks(&story), Some(128), "it stands there when the next one begins");
 }
