@@ -48,7 +48,7 @@ fn two_thousand_listeners_do_not_make_it_grow_and_nothing_is_lost() {
     let all = counted(&history);
     history.thin(&[ONSET]);
     let kept: usize = history.streams.values().chain(history.everywhere.values()).map(Bins::len).sum();
-    assert!(kept <= KEPT, "{kept}");
+    assert!(kept <= KEPT_BINS, "{kept}");
     assert_eq!(counted(&history), all);
 }
 
@@ -57,7 +57,7 @@ fn what_led_to_an_onset_stays_known_and_what_is_long_ago_gets_coarser() {
     let whole = history(200, 2_000);
     let mut history = history(200, 2_000);
     history.thin(&[ONSET]);
-    assert!(history.streams.values().all(|stream| stream.len() <= KEPT / 200));
+    assert!(history.streams.values().all(|stream| stream.len() <= KEPT_BINS / 200));
     assert_eq!(rates(&history), rates(&whole));
     let mut forgetful = self::history(200, 2_000);
     forgetful.thin(&[]);
