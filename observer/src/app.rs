@@ -28,10 +28,14 @@ use std::{
     process::ExitCode,
 };
 
-use crate::cli::{Action, Cli};
+use crate::{
+    cli::{Action, Cli},
+    heap,
+};
 
 /// Runs what the command line asked for and gives the exit status.
 pub fn main(cli: Cli) -> ExitCode {
+    heap::give_back_large_blocks();
     let action = cli.action.unwrap_or(Action::Live(cli.live));
     let outcome = match action {
         Action::Live(args) => live::live(args),

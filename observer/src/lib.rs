@@ -5,6 +5,7 @@
 pub mod app;
 pub mod cli;
 pub mod core;
+mod heap;
 pub mod kernel;
 pub mod privileges;
 pub mod recording;

@@ -13,7 +13,7 @@ pub use super::coverage::without_probes as coverage_without_probes;
 use super::{
     attach::{Attached, Attacher, root_cause},
     btf::{Btf, BtfError},
-    coverage, heap,
+    coverage,
     log::{self, ProbeLog},
     memlock, probes,
     reasons::Reasons,
@@ -108,7 +108,7 @@ impl Kernel {
             }
         }
         drop(aya_btf);
-        heap::give_back();
+        crate::heap::give_back();
         let log = ProbeLog::open(&mut ebpf);
         let load_ms = clock().saturating_sub(began) as f64 / 1e6;
         Ok(Self { ebpf, reasons, attached, load_ms, log })

@@ -7,7 +7,6 @@ mod cells;
 pub mod coverage;
 pub mod drain;
 mod element;
-mod heap;
 mod hot;
 pub mod load;
 pub mod log;

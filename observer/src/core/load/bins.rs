@@ -73,7 +73,13 @@ impl Bins {
         };
         match self.spans.get_mut(at) {
             Some(span) if span.from <= bin => span.count = span.count.saturating_add(count),
-            _ => self.spans.insert(at, Span { from: bin, to: bin + 1, count }),
+            _ => {
+                // Left to itself it would take twice of what it needs.
+                if self.spans.len() == self.spans.capacity() {
+                    self.spans.reserve_exact(8 + self.spans.len() / 4);
+                }
+                self.spans.insert(at, Span { from: bin, to: bin + 1, count });
+            }
         }
     }
 
@@ -134,19 +140,24 @@ impl Bins {
         }
     }
 
-    /// Makes one of each pair in the older half that may be one.
+    /// Makes one of each pair in the older half that may be one, where they are: a copy would take as much again.
     fn merge_older_half(&mut self, may: impl Fn(&Span, &Span) -> bool) {
-        let newer = self.spans.split_off(self.spans.len() / 2);
-        let mut older = std::mem::take(&mut self.spans).into_iter().peekable();
-        while let Some(one) = older.next() {
-            let merged = older.next_if(|next| may(&one, next)).map_or(one, |next| Span {
+        let older = self.spans.len() / 2;
+        let spans = self.spans.make_contiguous();
+        let (mut read, mut written) = (0, 0);
+        while read < older {
+            let one = spans[read];
+            let next = spans[..older].get(read + 1).filter(|next| may(&one, next));
+            read += 1 + usize::from(next.is_some());
+            spans[written] = next.map_or(one, |next| Span {
                 to: next.to,
                 count: one.count.saturating_add(next.count),
                 ..one
             });
-            self.spans.push_back(merged);
+            written += 1;
         }
-        self.spans.extend(newer);
+        spans.copy_within(older.., written);
+        self.spans.truncate(self.spans.len() - (older - written));
     }
 }
 
