@@ -77,7 +77,7 @@ pub struct Cell {
     pub first_ns: u64,
     /// CLOCK_MONOTONIC of the latest occurrence, in nanoseconds.
     pub last_ns: u64,
-    /// Highest use of the resource at an occurrence, since the limit is in force (queue depth); 0 where it has none.
+    /// Highest use of the resource at an occurrence, since this CPU met the limit (queue depth); 0 where it has none.
     pub peak: u32,
     /// The limit in force at the latest occurrence; 0 where it has none.
     pub limit: u32,

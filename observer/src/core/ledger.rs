@@ -73,6 +73,8 @@ pub struct Ledger {
     ended_ns: Option<u64>,
     /// What happened lately while there was no load: it may turn out to be the next episode's.
     lately: VecDeque<Late>,
+    /// The same of what was used.
+    used_lately: VecDeque<UsageSample>,
     /// Of listeners that no look has found yet, what told of the longest accept queue.
     unread_queues: BTreeMap<Cell, SignalSample>,
 }
@@ -121,6 +123,12 @@ impl Ledger {
         self.log.clear();
         self.ended_ns = None;
         self.start();
+        for sample in std::mem::take(&mut self.used_lately) {
+            let place = (sample.resource, identity(&sample.subject));
+            if let Some(usage) = self.usages.get_mut(&place).filter(|_| sample.read_ns >= at_ns) {
+                usage.raise(sample);
+            }
+        }
         let lately = std::mem::take(&mut self.lately);
         let since = lately.into_iter().filter(|late| late.increment.first.lo_ns >= at_ns);
         let enter = |late: Late| {
@@ -169,6 +177,7 @@ impl Ledger {
         }
         let oldest_ns = frame.mono_ns.saturating_sub(LATELY_NS);
         while self.lately.pop_front_if(|late| late.sample.read_ns < oldest_ns).is_some() {}
+        while self.used_lately.pop_front_if(|sample| sample.read_ns < oldest_ns).is_some() {}
         frame.signals.iter().filter_map(|sample| self.enter_signal(sample)).collect()
     }
 
@@ -350,6 +359,9 @@ impl Ledger {
             usage.peak = sample.clone();
         } else if counts {
             usage.raise(sample.clone());
+        }
+        if self.ended_ns.is_some() {
+            self.used_lately.push_back(sample.clone());
         }
         usage.last = sample.clone();
         if is_first && sample.resource == Resource::AcceptQueue {

@@ -165,7 +165,7 @@ fn in_use(engine: &Engine) -> Vec<(Resource, u64)> {
     let of = |resource: Resource| {
         let usages = engine.ledger.usages.range((resource, Subject::HOST)..);
         let usages = usages.take_while(|((of, _), _)| *of == resource).map(|(_, usage)| usage.last.used);
-        usages.fold(None, |sum: Option<u64>, used| Some(sum.unwrap_or(0) + used))
+        usages.fold(None, |sum: Option<u64>, used| Some(sum.unwrap_or(0).saturating_add(used)))
     };
     Resource::ALL.iter().filter_map(|resource| Some((*resource, of(*resource)?))).collect()
 }

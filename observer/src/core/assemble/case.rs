@@ -248,7 +248,7 @@ fn usage(engine: &Engine, line: &dyn FaultLine, subject: &Subject) -> Option<Hit
         used,
         limit,
         peak_ratio: limit.filter(|limit| *limit > 0).map(|limit| ratio(used, limit)),
-        limit_set_by: sampled.and_then(|usage| usage.peak.limit_set_by.clone()),
+        limit_set_by: sampled.and_then(|usage| usage.set_by(limit)),
     })
 }
 

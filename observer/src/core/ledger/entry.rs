@@ -147,10 +147,19 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Who set a limit: a probe tells a limit, and not whose it is. A look that found this limit knows, else the latest one:
+    /// it tells of all listeners of an address together, the probe of one of them.
+    pub fn set_by(&self, limit: Option<u64>) -> Option<String> {
+        let of_limit = [&self.peak, &self.last].into_iter().filter(|look| look.limit == limit);
+        of_limit.chain([&self.last]).find_map(|look| look.limit_set_by.clone())
+    }
+
     /// Keeps a sample of the run as its peak, if it is that. Only of accept queues are use and limit always of one moment.
     pub(super) fn raise(&mut self, sample: UsageSample) {
         let is_peak = match sample.resource {
-            Resource::AcceptQueue => fullness(&sample) >= fullness(&self.peak),
+            Resource::AcceptQueue => {
+                fullness(sample.used, sample.limit) >= fullness(self.peak.used, self.peak.limit)
+            }
             _ => sample.used >= self.peak.used,
         };
         if is_peak {
@@ -159,9 +168,9 @@ impl Usage {
     }
 }
 
-/// How full a queue is. One with a limit of 0 admits one.
-fn fullness(queue: &UsageSample) -> f64 {
-    queue.used as f64 / (queue.limit.unwrap_or(0) as f64 + 1.0)
+/// How full a queue is. One with a limit of 0 admits one; without a limit nobody knows.
+pub(super) fn fullness(used: u64, limit: Option<u64>) -> f64 {
+    limit.map_or(0.0, |limit| used as f64 / (limit as f64 + 1.0))
 }
 
 /// A process that matters.

@@ -2,7 +2,7 @@
 
 use observer_common::Signal;
 
-use super::{Cell, Ledger, Reading};
+use super::{Cell, Ledger, Reading, entry::fullness};
 use crate::core::frame::{Resource, SignalSample, UsageSample};
 
 /// Whether a connection joined an accept queue that was longer than all that were met at this place before, under the same
@@ -19,17 +19,16 @@ impl Ledger {
         let Some(used) = sample.peak.filter(|_| self.started) else { return };
         let place = (Resource::AcceptQueue, self.place_of(sample));
         let Some(queue) = self.usages.get_mut(&place) else {
-            self.unread_queues.insert(Cell::of(sample), sample.clone());
+            let unread = self.unread_queues.entry(Cell::of(sample)).or_insert_with(|| sample.clone());
+            if fullness(used, sample.limit) >= fullness(unread.peak.unwrap_or(0), unread.limit) {
+                *unread = sample.clone();
+            }
             return;
         };
         let look = queue.last.clone();
-        queue.raise(UsageSample {
-            used,
-            limit: sample.limit.or(look.limit),
-            limit_set_by: look.limit_set_by.or_else(|| queue.peak.limit_set_by.clone()),
-            read_ns: sample.read_ns,
-            ..look
-        });
+        let limit = sample.limit.or(look.limit);
+        let limit_set_by = queue.set_by(limit);
+        queue.raise(UsageSample { used, limit, limit_set_by, read_ns: sample.read_ns, ..look });
     }
 
     /// A listener was looked at for the first time: connections may have joined its queue before.

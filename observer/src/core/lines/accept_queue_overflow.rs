@@ -110,16 +110,21 @@ impl FaultLine for AcceptQueueOverflow {
     }
 
     fn remedy(&self, _place: &HitSubject, usage: Option<&HitUsage>) -> Vec<String> {
-        let by_somaxconn = usage
-            .and_then(|usage| usage.limit_set_by.as_deref())
-            .is_some_and(|set_by| set_by.contains("somaxconn"));
-        let limit = if by_somaxconn {
-            "raise net.core.somaxconn (10240 to 65535) and restart the service: it cuts off the larger backlog that \
-             the service asked for"
-        } else {
-            "raise the backlog argument of listen() in the service (nginx: `listen 80 backlog=4096`; Java: \
-             acceptCount; Node: server.listen(port, host, backlog)); net.core.somaxconn alone changes nothing while \
-             the argument is the lower of the two"
+        let limit = match usage.and_then(|usage| usage.limit_set_by.as_deref()) {
+            Some(set_by) if set_by.contains("somaxconn") => {
+                "raise net.core.somaxconn (10240 to 65535) and restart the service: it cuts off the larger backlog that \
+                 the service asked for"
+            }
+            Some(_) => {
+                "raise the backlog argument of listen() in the service (nginx: `listen 80 backlog=4096`; Java: \
+                 acceptCount; Node: server.listen(port, host, backlog)); net.core.somaxconn alone changes nothing \
+                 while the argument is the lower of the two"
+            }
+            None => {
+                "raise the backlog argument of listen() in the service (nginx: `listen 80 backlog=4096`; Java: \
+                 acceptCount; Node: server.listen(port, host, backlog)) and net.core.somaxconn, and restart the \
+                 service: the lower of the two holds"
+            }
         };
         vec![
             "accept faster: more workers or accept threads, SO_REUSEPORT, no blocking work in the accept loop".into(),

@@ -58,7 +58,10 @@ impl FaultLine for FdSaturation {
             return true;
         }
         let usage = ledger.usages.get(&(Resource::Descriptors, increment.subject.clone()));
-        usage.is_some_and(|usage| usage.last.limit.is_some_and(|limit| usage.peak.used * 10 >= limit * 9))
+        usage.is_some_and(|usage| {
+            let near = |limit: u64| u128::from(usage.peak.used) * 10 >= u128::from(limit) * 9;
+            usage.last.limit.is_some_and(near)
+        })
     }
 
     fn resource(&self) -> Option<Resource> {

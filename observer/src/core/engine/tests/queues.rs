@@ -87,13 +87,63 @@ fn a_queue_that_overflowed_is_held_against_its_own_limit() {
     let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
     // There was a service with a longer queue before.
     story.used(Resource::AcceptQueue, listener(80), 200, 512);
+    set_by(&mut story, "net.core.somaxconn");
+    story.step();
     story.counted(Signal::AcceptOverflowSyn, listener(80), 5);
     if let Some(sample) = story.frame.signals.last_mut() {
         (sample.peak, sample.limit) = (Some(129), Some(128));
     }
     story.step();
+    story.used(Resource::AcceptQueue, listener(80), 3, 128);
+    set_by(&mut story, "backlog argument");
+    story.step();
     let usage = story.end().verdict().first.and_then(|hit| hit.usage).expect("its usage");
     assert_eq!((usage.used, usage.limit, usage.peak_ratio), (129, Some(128), Some(1.0078)));
+    assert_eq!(usage.limit_set_by.as_deref(), Some("backlog argument"));
+}
+
+/// Of the limit that was looked at last.
+fn set_by(story: &mut Story, who: &str) {
+    if let Some(look) = story.frame.usages.last_mut() {
+        look.limit_set_by = Some(who.to_owned());
+    }
+}
+
+#[test]
+fn a_queue_that_looks_found_long_before_the_load_was_seen_is_the_episodes() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    story.used(Resource::AcceptQueue, listener(80), 2, 128);
+    story.end();
+    (0..30).for_each(|_| drop(story.step()));
+    story.used(Resource::AcceptQueue, listener(80), 120, 128).step();
+    let began_ns = story.now_ns();
+    for used in [100, 4, 3] {
+        story.used(Resource::AcceptQueue, listener(80), used, 128);
+        story.step();
+    }
+    assert_eq!(story.verdict().headroom[0].peak_used, 2, "it was not the one before's");
+    story.frame.marks.push(Mark::CommandStarted { at_ns: began_ns, pid: None });
+    story.step();
+    assert_eq!(story.verdict().headroom[0].peak_used, 100);
+}
+
+#[test]
+fn the_longest_queue_that_nobody_has_looked_at_is_kept() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let to = Subject { netns: Some(NETNS), destination: Some(address(90)), ..Subject::HOST };
+    story.counted(Signal::ConnectAttempt, to, 40);
+    accepted(&mut story, 90, 40, 100);
+    story.step();
+    // Another service has begun there.
+    accepted(&mut story, 90, 50, 3);
+    if let Some(sample) = story.frame.signals.last_mut() {
+        sample.limit = Some(16);
+    }
+    story.step();
+    story.used(Resource::AcceptQueue, listener(90), 2, 16).step();
+    let headroom = story.verdict().headroom;
+    let queue = headroom.iter().find(|it| it.subject.listener == Some(address(90))).expect("its queue");
+    assert_eq!((queue.peak_used, queue.limit), (100, 128));
 }
 
 #[test]
