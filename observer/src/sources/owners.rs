@@ -2,14 +2,18 @@
 //!
 //! The kernel names a listener by the inode of its socket, and the only way from there to a process is the
 //! links of `/proc/PID/fd`. That is a lot to read, so it is read once per new listener, a little at each
-//! tick, the likely processes first, and no further than needed. From then on the children of an owner are
-//! followed, which is how servers of several processes come about.
+//! tick, the likely processes first, and no further than needed: a listener is opened before the connections
+//! it accepts, so the first descriptors of every process come before the later ones of any, and these
+//! trickle. From then on the children of an owner are followed, which is how servers of several processes
+//! come about.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     fs::{self, ReadDir},
     io,
     net::SocketAddr,
+    ops::Range,
+    path::PathBuf,
 };
 
 use super::{
@@ -20,12 +24,17 @@ use super::{
 };
 use crate::core::frame::Fact;
 
-/// Reading links takes at most this long per tick.
+/// Reading the first links of processes takes at most this long per tick.
 const BUDGET_NS: u64 = 500_000;
+/// Reading the later ones, which a listener is seldom found among, takes at most this long.
+const LATER_BUDGET_NS: u64 = 50_000;
 /// A listener without a visible owner is looked for again after this long.
 const RETRY_MS: u64 = 60_000;
 /// Listeners are among the first descriptors of a process. When nobody is looked for, no more are read.
 const ENOUGH: usize = 256;
+/// While somebody is looked for, this many are read of each process before any more are of one. A runtime may
+/// have some hundred libraries open by the time it listens.
+const FIRST: usize = 1_024;
 /// No more than this are read of any process: what comes then are the connections of a server.
 const MOST: usize = 8_192;
 /// Owners whose children are followed.
@@ -46,10 +55,14 @@ pub(super) struct Owners {
     kin: VecDeque<u32>,
     /// The others, which are looked at for as long as somebody is looked for.
     others: VecDeque<u32>,
+    /// Those of them with more than [`FIRST`] descriptors, for when that was not enough.
+    large: VecDeque<u32>,
     /// Processes that were looked at since the set of listeners last changed.
     seen: HashSet<u32>,
-    /// The folder that is being read.
-    folder: Option<Folder>,
+    /// The folder whose first links are being read.
+    first: Option<Folder>,
+    /// The folder whose later links are being read whenever there are no first ones to read.
+    later: Option<Folder>,
     listener_changes: u64,
     hidden: usize,
     buffer: Vec<u8>,
@@ -61,6 +74,32 @@ struct Folder {
     pid: u32,
     links: ReadDir,
     read: usize,
+    /// Which of its links are looked at.
+    range: Range<usize>,
+}
+
+/// What comes next in a folder.
+enum Next {
+    Link(PathBuf),
+    /// One that is not looked at.
+    Skipped,
+    End {
+        /// There are links after those that are looked at.
+        is_cut: bool,
+    },
+}
+
+impl Folder {
+    fn next(&mut self, most: usize) -> Next {
+        let index = self.read;
+        self.read += 1;
+        match self.links.next() {
+            Some(Ok(_)) if index >= self.range.end.min(most) => Next::End { is_cut: true },
+            Some(Ok(_)) if index < self.range.start => Next::Skipped,
+            Some(Ok(entry)) => Next::Link(entry.path()),
+            Some(Err(_)) | None => Next::End { is_cut: false },
+        }
+    }
 }
 
 impl Default for Owners {
@@ -73,8 +112,10 @@ impl Default for Owners {
             given_up: HashSet::new(),
             kin: VecDeque::new(),
             others: VecDeque::new(),
+            large: VecDeque::new(),
             seen: HashSet::new(),
-            folder: None,
+            first: None,
+            later: None,
             listener_changes: 0,
             hidden: 0,
             buffer: Vec::new(),
@@ -113,7 +154,7 @@ impl Source for Owners {
             self.forget(world, out);
             self.queue(world);
         }
-        while clock().saturating_sub(began_ns) < BUDGET_NS {
+        while clock().saturating_sub(began_ns) < self.budget_ns() {
             if !self.step(world, out) {
                 break;
             }
@@ -130,7 +171,17 @@ impl Source for Owners {
 
 impl Owners {
     fn is_busy(&self) -> bool {
-        self.folder.is_some() || !self.kin.is_empty() || !self.others.is_empty()
+        self.has_first() || self.later.is_some() || !self.large.is_empty()
+    }
+
+    /// Whether there are first links to read.
+    fn has_first(&self) -> bool {
+        self.first.is_some() || !self.kin.is_empty() || !self.others.is_empty()
+    }
+
+    /// How long may be read at a tick, for what is being read.
+    fn budget_ns(&self) -> u64 {
+        if self.has_first() { BUDGET_NS } else { LATER_BUDGET_NS }
     }
 
     fn take_in_listeners(&mut self, world: &World) {
@@ -191,6 +242,8 @@ impl Owners {
         others.sort_by_key(|pid| (!is_home(pid), std::cmp::Reverse(*pid)));
         let first: BTreeSet<u32> = world.processes_of_interest();
         self.others = first.into_iter().chain(others).collect();
+        self.large.clear();
+        self.later = None;
         self.seen.clear();
     }
 
@@ -209,21 +262,31 @@ impl Owners {
 
     /// Reads one link, or opens the next folder. `false` if there is nothing left to do.
     fn step(&mut self, world: &mut World, out: &mut Samples<'_>) -> bool {
-        let Some(folder) = &mut self.folder else { return self.open_next() };
-        let pid = folder.pid;
-        folder.read += 1;
-        let enough = folder.read > if self.wanted.is_empty() { ENOUGH } else { MOST };
-        let Some(Ok(entry)) = folder.links.next().filter(|_| !enough) else {
-            self.folder = None;
-            return true;
+        if self.first.is_none() && (self.has_first() || self.later.is_none()) {
+            return self.open_next();
+        }
+        let folder = if self.first.is_some() { &mut self.first } else { &mut self.later };
+        let Some(reading) = folder else { return false };
+        let pid = reading.pid;
+        let most = if self.wanted.is_empty() { ENOUGH } else { MOST };
+        let link = match reading.next(most) {
+            Next::Link(link) => link,
+            Next::Skipped => return true,
+            Next::End { is_cut } => {
+                if is_cut && reading.range.end == FIRST {
+                    self.large.push_back(pid);
+                }
+                *folder = None;
+                return true;
+            }
         };
-        let target = match fs::read_link(entry.path()) {
+        let target = match fs::read_link(link) {
             Ok(target) => target,
             Err(error) => {
                 if error.kind() == io::ErrorKind::PermissionDenied {
                     // The list of a process may be open to those for whom its links are not.
                     self.hidden += 1;
-                    self.folder = None;
+                    *folder = None;
                 }
                 return true;
             }
@@ -249,17 +312,27 @@ impl Owners {
     fn open_next(&mut self) -> bool {
         if self.wanted.is_empty() {
             self.others.clear();
+            self.large.clear();
         }
-        let Some(pid) = self.kin.pop_front().or_else(|| self.others.pop_front()) else { return false };
-        if !self.seen.insert(pid) {
-            return true;
+        if let Some(pid) = self.kin.pop_front().or_else(|| self.others.pop_front()) {
+            if self.seen.insert(pid) {
+                self.first = self.open(pid, 0..FIRST);
+            }
+        } else if let Some(pid) = self.large.pop_front() {
+            self.later = self.open(pid, FIRST..MOST);
+        } else {
+            return false;
         }
+        true
+    }
+
+    fn open(&mut self, pid: u32, range: Range<usize>) -> Option<Folder> {
         match fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(links) => self.folder = Some(Folder { pid, links, read: 0 }),
+            Ok(links) => return Some(Folder { pid, links, read: 0, range }),
             Err(error) if is_gone(&error) => {}
             Err(_) => self.hidden += 1,
         }
-        true
+        None
     }
 }
 
@@ -270,7 +343,18 @@ fn socket_inode(target: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::socket_inode;
+    use std::{fs::File, net::TcpListener, os::fd::AsFd as _, process};
+
+    use nix::sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        stat::fstat,
+    };
+
+    use super::*;
+    use crate::{
+        core::frame::Frame,
+        sources::{changes::Changes, world::Process},
+    };
 
     #[test]
     fn the_link_of_a_socket_names_its_inode() {
@@ -278,5 +362,32 @@ mod tests {
         for other in ["/dev/null", "pipe:[4242]", "socket:[]", "socket:[-1]", "socket:[99999999999]", ""] {
             assert_eq!(socket_inode(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_listener_among_the_later_descriptors_is_found_after_all_first_ones() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit");
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(4 * FIRST as u64), hard).expect("a higher limit");
+        let null = File::open("/dev/null").expect("a file");
+        let _before: Vec<_> = (0..FIRST).map(|_| null.try_clone().expect("a descriptor")).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let inode = fstat(listener.as_fd()).expect("its inode").st_ino as u32;
+
+        let (mut owners, mut world) = (Owners::default(), World::default());
+        let (mut frame, mut changes) = (Frame::default(), Changes::default());
+        world.processes.insert(process::id(), Process::default());
+        owners.listeners.insert(inode, (7, address));
+        owners.queue(&world);
+        let mut step =
+            |owners: &mut Owners| owners.step(&mut world, &mut Samples::new(&mut frame, &mut changes));
+        while owners.has_first() {
+            assert!(step(&mut owners));
+        }
+        assert_eq!(owners.wanted.len(), 1, "it is not among the first");
+        assert_eq!((owners.budget_ns(), &owners.large), (LATER_BUDGET_NS, &VecDeque::from([process::id()])));
+        while step(&mut owners) {}
+        assert!(owners.wanted.is_empty() && !owners.is_busy());
+        assert_eq!(world.owners, [(process::id(), [(7, address)].into())].into());
     }
 }
