@@ -17,8 +17,9 @@ use std::{
 };
 
 use super::{
-    Clock, Pace, Samples, Source,
+    Clock, Pace, Samples, Source, Stopwatch,
     error::{Problems, SourceError, is_gone},
+    pace::Cost,
     processes, text,
     world::World,
 };
@@ -27,9 +28,11 @@ use crate::core::frame::Fact;
 /// Reading the first links of processes takes at most this long per tick.
 const BUDGET_NS: u64 = 500_000;
 /// Reading the later ones, which a listener is seldom found among, takes at most this long.
-const LATER_BUDGET_NS: u64 = 50_000;
-/// A listener without a visible owner is looked for again after this long.
+const LATER_BUDGET_NS: u64 = 25_000;
+/// A listener without a visible owner is looked for again after this long,
 const RETRY_MS: u64 = 60_000;
+/// or later, so that to look for it takes at most one in this many of the time.
+const RETRY_SHARE: u64 = 10_000;
 /// Listeners are among the first descriptors of a process. When nobody is looked for, no more are read.
 const ENOUGH: usize = 256;
 /// While somebody is looked for, this many are read of each process before any more are of one. A runtime may
@@ -45,6 +48,8 @@ const MOST_FOLLOWED: usize = 64;
 pub(super) struct Owners {
     pace: Pace,
     retry: Pace,
+    /// What it has cost so far to look for those that are wanted.
+    search: Cost,
     /// Every listener by the inode of its socket.
     listeners: HashMap<u32, (u32, SocketAddr)>,
     /// Those without a known owner that are being looked for.
@@ -106,7 +111,8 @@ impl Default for Owners {
     fn default() -> Self {
         Self {
             pace: Pace::every_ms(1_000),
-            retry: Pace::every_ms(RETRY_MS),
+            retry: Pace::every_ms(RETRY_MS).at_most_one_in(RETRY_SHARE),
+            search: Cost::default(),
             listeners: HashMap::new(),
             wanted: HashSet::new(),
             given_up: HashSet::new(),
@@ -139,7 +145,8 @@ impl Source for Owners {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
-        let began_ns = clock();
+        let watch = Stopwatch::start(clock);
+        let began_ns = watch.started_ns();
         let changed = self.listener_changes != world.listener_changes;
         if changed {
             self.listener_changes = world.listener_changes;
@@ -148,7 +155,6 @@ impl Source for Owners {
         if changed || self.pace.is_due(began_ns) {
             self.pace.ran(began_ns);
             if self.retry.is_due(began_ns) {
-                self.retry.ran(began_ns);
                 self.given_up.clear();
             }
             self.forget(world, out);
@@ -159,11 +165,14 @@ impl Source for Owners {
                 break;
             }
         }
-        if !self.is_busy() {
+        self.search =
+            if self.wanted.is_empty() { Cost::default() } else { self.search.and(watch.cost(clock)) };
+        if !self.is_busy() && !self.wanted.is_empty() {
             self.given_up.extend(self.wanted.drain());
-            if !self.given_up.is_empty() && self.hidden > 0 {
-                problems.note(SourceError::Hidden { count: self.hidden, what: "descriptors" });
-            }
+            self.retry.ran_at(began_ns, std::mem::take(&mut self.search));
+        }
+        if !self.given_up.is_empty() && !self.is_busy() && self.hidden > 0 {
+            problems.note(SourceError::Hidden { count: self.hidden, what: "descriptors" });
         }
         problems.finish()
     }

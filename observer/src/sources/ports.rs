@@ -21,14 +21,6 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
-/// Dumps take at most one in this many of the time while no destination uses a sixteenth of a range.
-const SHARE_FAR: u64 = 8000;
-/// This when one does, or when there are as many sockets more as would make one,
-const SHARE: u64 = 2000;
-/// this when a quarter is used: the whole may be before long,
-const SHARE_CLOSER: u64 = 1000;
-/// and this when half of a range is.
-const SHARE_NEAR: u64 = 400;
 /// What is still far from the end, as one in so many of a range.
 const FAR: u64 = 16;
 /// Receiving takes at most this long per tick.
@@ -57,7 +49,7 @@ pub(super) struct Ports {
     waiting: VecDeque<u32>,
     dump: Option<Dump>,
     /// What the destination of this round that uses most of a range allows until the next.
-    share: u64,
+    shares: Shares,
     told: HashMap<u32, HashSet<Pair>>,
 }
 
@@ -65,13 +57,13 @@ impl Default for Ports {
     fn default() -> Self {
         Self {
             pace: Pace::every_ms(1_000),
-            grown: Pace::every_ms(1_000).at_most_one_in(SHARE),
+            grown: Pace::every_ms(1_000).at_most_one_in(Shares::FAR.growing),
             datagram: Datagram::default(),
             started_ns: 0,
             cost: Cost::default(),
             waiting: VecDeque::new(),
             dump: None,
-            share: SHARE_FAR,
+            shares: Shares::FAR,
             told: HashMap::new(),
         }
     }
@@ -121,7 +113,7 @@ impl Source for Ports {
         let watch = Stopwatch::start(clock);
         let began_ns = watch.started_ns();
         if !self.is_under_way() {
-            (self.started_ns, self.cost, self.share) = (began_ns, Cost::default(), SHARE_FAR);
+            (self.started_ns, self.cost, self.shares) = (began_ns, Cost::default(), Shares::FAR);
             self.told.retain(|id, _| world.namespaces.iter().any(|namespace| namespace.id == *id));
             self.waiting = world.namespaces.iter().filter(|n| self.is_worth_it(n)).map(|n| n.id).collect();
         }
@@ -145,8 +137,9 @@ impl Source for Ports {
         }
         self.cost = self.cost.and(watch.cost(clock));
         if !self.is_under_way() {
-            self.pace.set_share(self.share);
+            self.pace.set_share(self.shares.standing);
             self.pace.ran_at(self.started_ns, self.cost);
+            self.grown.set_share(self.shares.growing);
             self.grown.ran_at(self.started_ns, self.cost);
         }
         problems.finish()
@@ -212,7 +205,7 @@ impl Ports {
         let in_use = |pair| dump.in_use.get(pair).copied().unwrap_or_default();
         for pair in &chosen {
             let (used, subject) = (in_use(pair), subject(pair));
-            self.share = self.share.min(share_at(used.all, dump.limit));
+            self.shares = self.shares.min(Shares::at(used.all, dump.limit));
             out.usage(Resource::EphemeralPorts, &subject, used.all, limit, window);
             out.usage(Resource::TimeWaitPorts, &subject, used.time_wait, None, window);
         }
@@ -249,13 +242,29 @@ impl Dump {
     }
 }
 
-/// The share of the time that dumps may take where so much of a range is used.
-const fn share_at(used: u64, limit: u64) -> u64 {
-    match used.saturating_mul(FAR) / if limit == 0 { 1 } else { limit } {
-        0 => SHARE_FAR,
-        1..4 => SHARE,
-        4..8 => SHARE_CLOSER,
-        _ => SHARE_NEAR,
+/// Dumps take at most one in so many of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Shares {
+    /// While there are about as many sockets as at the latest one,
+    standing: u64,
+    /// and while there are so many more that a destination may have come close to the end of its range.
+    growing: u64,
+}
+
+impl Shares {
+    /// While no destination uses a sixteenth of a range.
+    const FAR: Self = Self { standing: 8_000, growing: 2_000 };
+    const SOME: Self = Self { standing: 2_000, growing: 1_000 };
+    /// When half of a range is used, the whole may be before long, and others of the same sockets may be why.
+    const NEAR: Self = Self { standing: 400, growing: 400 };
+
+    /// Where so much of a range is used.
+    const fn at(used: u64, limit: u64) -> Self {
+        match used.saturating_mul(FAR) / if limit == 0 { 1 } else { limit } {
+            0 => Self::FAR,
+            1..8 => Self::SOME,
+            _ => Self::NEAR,
+        }
     }
 }
 
@@ -288,11 +297,12 @@ mod tests {
 
     #[test]
     fn the_fuller_a_range_the_sooner_it_is_looked_at_again() {
-        assert_eq!(
-            [0, 12, 13, 49, 50, 99, 100, 200].map(|used| share_at(used, 200)),
-            [8000, 8000, 2000, 2000, 1000, 1000, 400, 400]
-        );
-        assert_eq!(share_at(0, 0), SHARE_FAR);
+        let at = |used| Shares::at(used, 200);
+        assert_eq!([0, 12].map(at), [Shares::FAR; 2]);
+        assert_eq!([13, 99].map(at), [Shares::SOME; 2]);
+        assert_eq!([100, 200].map(at), [Shares::NEAR; 2]);
+        assert_eq!(Shares::at(0, 0), Shares::FAR);
+        assert!(Shares::NEAR < Shares::SOME && Shares::SOME < Shares::FAR, "the fullest one decides");
     }
 
     #[test]
