@@ -254,15 +254,18 @@ struct Shares {
 impl Shares {
     /// While no destination uses a sixteenth of a range.
     const FAR: Self = Self { standing: 8_000, growing: 2_000 };
-    const SOME: Self = Self { standing: 2_000, growing: 1_000 };
-    /// When half of a range is used, the whole may be before long, and others of the same sockets may be why.
+    const SOME: Self = Self { standing: 4_000, growing: 1_000 };
+    /// When a quarter is, some may be given up by one destination and taken by another, which leaves as many sockets.
+    const CLOSER: Self = Self { standing: 2_000, growing: 1_000 };
+    /// When half is, the whole may be before long.
     const NEAR: Self = Self { standing: 400, growing: 400 };
 
     /// Where so much of a range is used.
     const fn at(used: u64, limit: u64) -> Self {
         match used.saturating_mul(FAR) / if limit == 0 { 1 } else { limit } {
             0 => Self::FAR,
-            1..8 => Self::SOME,
+            1..4 => Self::SOME,
+            4..8 => Self::CLOSER,
             _ => Self::NEAR,
         }
     }
@@ -299,10 +302,12 @@ mod tests {
     fn the_fuller_a_range_the_sooner_it_is_looked_at_again() {
         let at = |used| Shares::at(used, 200);
         assert_eq!([0, 12].map(at), [Shares::FAR; 2]);
-        assert_eq!([13, 99].map(at), [Shares::SOME; 2]);
+        assert_eq!([13, 49].map(at), [Shares::SOME; 2]);
+        assert_eq!([50, 99].map(at), [Shares::CLOSER; 2]);
         assert_eq!([100, 200].map(at), [Shares::NEAR; 2]);
         assert_eq!(Shares::at(0, 0), Shares::FAR);
-        assert!(Shares::NEAR < Shares::SOME && Shares::SOME < Shares::FAR, "the fullest one decides");
+        let by_nearness = [Shares::NEAR, Shares::CLOSER, Shares::SOME, Shares::FAR];
+        assert!(by_nearness.is_sorted(), "the fullest one decides");
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl World {
         self.owners.keys().chain(&self.generator).chain(&self.noted).copied().collect()
     }
 
+    /// Whether it is one of those.
+    pub(super) fn is_of_interest(&self, pid: u32) -> bool {
+        self.owners.contains_key(&pid) || self.generator.contains(&pid) || self.noted.contains(&pid)
+    }
+
     /// Where the probes counted something there is traffic, and the counters are of interest at once.
     pub(super) fn stir(&mut self, now_ns: u64, frame: &Frame) {
         let stirred: BTreeSet<u32> = frame.signals.iter().filter_map(|sample| sample.subject.netns).collect();

@@ -11,8 +11,9 @@ use crate::{
     stage::Stage,
 };
 
-/// Descriptors are limited per process, so a large crowd is several.
-const SOCKETS_OF_ONE: u32 = 16_000;
+/// Descriptors are limited per process, so a large crowd is several. A process near its limit is looked at more closely, which
+/// the number of sockets is not to be mistaken for.
+const SOCKETS_OF_ONE: u32 = 5_000;
 
 /// Connected sockets in one network namespace: that of the process `inside`, or a new one. Where they are none, a crowd is
 /// there with its listener.

@@ -1,6 +1,6 @@
 //! How the cost of a tick grows with what there is to be seen: sockets, listeners, namespaces, cgroups.
 
-use std::{iter, thread};
+use std::{iter, thread, time::Duration};
 
 use anyhow::Result;
 
@@ -20,10 +20,13 @@ pub const BENCH: Bench = Bench {
 /// The most sockets, and what a tick may take with them against one with none.
 const MOST_SOCKETS: u32 = 100_000;
 const WITH_MOST_SOCKETS: Budget = Budget::AtMost(1.2);
-/// That is held over so many turns, as some of what there is to be read is read once in minutes,
-const STEADY_TURNS: u32 = 75;
-/// when these have passed since they came.
-const SETTLING_TURNS: u32 = 15;
+/// That is held over so long, as a dump of so many sockets comes once in minutes, and everybody is looked through for those who
+/// hold the listeners of others once in ten,
+const WITH_MOST_FOR: Duration = Duration::from_secs(600);
+/// against so long before and after,
+const WITH_NONE_FOR: Duration = Duration::from_secs(120);
+/// from this time after they came or went.
+const SETTLING: Duration = Duration::from_secs(60);
 /// So much that it never runs out; a cgroup with a limit is one that is worth watching.
 const QUOTA_US: u64 = 100_000;
 
@@ -83,7 +86,7 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
             BENCH.tell("CPU time per tick", With::many(size, name), "us", per_tick_us(size)?, None)?;
         }
         if many == Many::Sockets {
-            let ratio = with_most_sockets(stage, &observer, plan)?;
+            let ratio = with_most_sockets(stage, &observer)?;
             let what = "CPU time per tick over minutes, over that with none";
             BENCH.tell(what, With::many(MOST_SOCKETS, name), "ratio", ratio, Some(WITH_MOST_SOCKETS))?;
         }
@@ -93,17 +96,17 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
 
 /// What a tick takes with the most sockets over what it takes with none. None before and after: what else the machine does
 /// may have changed meanwhile.
-fn with_most_sockets(stage: &Stage, observer: &Served, plan: &Plan) -> Result<f64> {
-    let per_tick_ns = |size: u32, turns: u32| {
+fn with_most_sockets(stage: &Stage, observer: &Served) -> Result<f64> {
+    let per_tick_ns = |size: u32, time: Duration| {
         let _there = Many::Sockets.make(stage, size)?;
-        thread::sleep(plan.turn * SETTLING_TURNS);
+        thread::sleep(SETTLING);
         let before = observer.cost()?;
-        thread::sleep(plan.turn * turns);
+        thread::sleep(time);
         Ok::<_, anyhow::Error>(observer.used_since(before)?.per_tick_ns)
     };
-    let before = per_tick_ns(0, STEADY_TURNS / 2)?;
-    let most = per_tick_ns(MOST_SOCKETS, STEADY_TURNS)?;
-    let after = per_tick_ns(0, STEADY_TURNS / 2)?;
+    let before = per_tick_ns(0, WITH_NONE_FOR)?;
+    let most = per_tick_ns(MOST_SOCKETS, WITH_MOST_FOR)?;
+    let after = per_tick_ns(0, WITH_NONE_FOR)?;
     Ok(most / f64::midpoint(before, after))
 }
 
