@@ -128,7 +128,7 @@ impl Counted {
         };
         match self.news_read {
             Some(before) if before == news => {
-                for key in hot.as_ref().map(Hot::keys).unwrap_or_default() {
+                for key in hot.as_mut().map(Hot::take_moved).unwrap_or_default() {
                     if let Some(known) = known.get_mut(&key) {
                         told(hot, known, &key);
                     }

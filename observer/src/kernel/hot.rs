@@ -25,6 +25,8 @@ struct Slot {
     owner: Owner,
     /// As of the last read, over all CPUs.
     total: Row,
+    /// Whether a read has found more since that was last asked.
+    has_moved: bool,
 }
 
 impl Hot {
@@ -43,22 +45,26 @@ impl Hot {
             if let Some(slot) = slot {
                 let mut total = Row::default();
                 self.rows.read(number as u32)?.iter().for_each(|row| total.merge(row));
+                slot.has_moved |= slot.total != total;
                 slot.total = total;
             }
         }
         Ok(())
     }
 
-    /// The keys that are counted in slots.
-    pub(super) fn keys(&self) -> Vec<Key> {
-        let of_slot = |slot: &Slot| {
+    /// The keys that are counted in the slots where the reads found more since this was last asked.
+    pub(super) fn take_moved(&mut self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for slot in self.slots.iter_mut().flatten() {
+            if !std::mem::take(&mut slot.has_moved) {
+                continue;
+            }
             let Owner { place, columns, .. } = slot.owner;
-            Signal::ALL
-                .iter()
-                .filter(move |signal| signal.column().is_some_and(|column| columns >> column & 1 != 0))
-                .map(move |signal| Key::at(place, *signal))
-        };
-        self.slots.iter().flatten().flat_map(of_slot).collect()
+            let is_counted =
+                |signal: &&Signal| signal.column().is_some_and(|column| columns >> column & 1 != 0);
+            keys.extend(Signal::ALL.iter().filter(is_counted).map(|signal| Key::at(place, *signal)));
+        }
+        keys
     }
 
     /// What was counted in the slot of a key, as of the last read.
@@ -87,7 +93,7 @@ impl Hot {
         };
         // The namespace stays 0 here: a program notes it again.
         if self.owners.set(number as u32, owner, 0).is_ok() {
-            self.slots[number] = Some(Slot { owner, total });
+            self.slots[number] = Some(Slot { owner, total, has_moved: false });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who the processes that matter are: name, parent, network namespace and cgroup.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, hash_map::Entry};
 
 use super::{
     Clock, Pace, Samples, Source, cgroups,
@@ -10,17 +10,24 @@ use super::{
 };
 use crate::core::frame::Fact;
 
+/// A process that has just come may still run another program or be moved: it is looked at every second for so long,
+const YOUNG_NS: u64 = 5_000_000_000;
+/// and then once in so many rounds.
+const ROUNDS: u32 = 5;
+
 /// Tells of [`World::processes_of_interest`], at first sight and when something changed.
 #[derive(Debug)]
 pub(super) struct Identities {
     pace: Pace,
-    told: HashSet<u32>,
+    round: u32,
+    /// When each was first told.
+    told: HashMap<u32, u64>,
     buffer: Vec<u8>,
 }
 
 impl Default for Identities {
     fn default() -> Self {
-        Self { pace: Pace::every_ms(1_000), told: HashSet::new(), buffer: Vec::new() }
+        Self { pace: Pace::every_ms(1_000), round: 0, told: HashMap::new(), buffer: Vec::new() }
     }
 }
 
@@ -30,7 +37,7 @@ impl Source for Identities {
     }
 
     fn due(&self, now_ns: u64, world: &World) -> bool {
-        let news = |pid| !self.told.contains(pid);
+        let news = |pid| !self.told.contains_key(pid);
         self.pace.is_due(now_ns) || world.owners.keys().chain(&world.generator).chain(&world.noted).any(news)
     }
 
@@ -46,11 +53,22 @@ impl Source for Identities {
         let all = self.pace.is_due(now_ns);
         if all {
             self.pace.ran(now_ns);
-            self.told.retain(|pid| pids.contains(pid));
+            self.round = (self.round + 1) % ROUNDS;
+            self.told.retain(|pid, _| pids.contains(pid));
         }
         for pid in pids {
             // One that has ended before it could be read is not tried again at every tick.
-            if !self.told.insert(pid) && !all {
+            let is_due = match self.told.entry(pid) {
+                Entry::Vacant(place) => {
+                    place.insert(now_ns);
+                    true
+                }
+                Entry::Occupied(since_ns) => {
+                    let is_young = now_ns.saturating_sub(*since_ns.get()) < YOUNG_NS;
+                    all && (is_young || pid % ROUNDS == self.round)
+                }
+            };
+            if !is_due {
                 continue;
             }
             let Some(details) = problems.check(processes::details(pid, &mut self.buffer)) else { continue };

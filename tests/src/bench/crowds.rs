@@ -1,7 +1,5 @@
 //! Many of something, all of which are there and do nothing.
 
-use std::iter;
-
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -11,21 +9,10 @@ use crate::{
     stage::Stage,
 };
 
-/// Descriptors are limited per process, so a large crowd is several. A process near its limit is looked at more closely, which
-/// the number of sockets is not to be mistaken for.
-const SOCKETS_OF_ONE: u32 = 5_000;
-
-/// Connected sockets in one network namespace: that of the process `inside`, or a new one. Where they are none, a crowd is
-/// there with its listener.
+/// Connected sockets in one network namespace: that of the process `inside`, or a new one. Where they are none, the listener is
+/// there with its process.
 pub fn sockets(stage: &Stage, count: u32, inside: Option<u32>) -> Result<Vec<Running>> {
-    let full = iter::repeat_n(SOCKETS_OF_ONE, (count / SOCKETS_OF_ONE) as usize);
-    let rest = count % SOCKETS_OF_ONE;
-    let mut crowds: Vec<Running> = Vec::new();
-    for sockets in full.chain((rest > 0 || count == 0).then_some(rest)) {
-        let netns_of = inside.or_else(|| crowds.first().map(Running::pid));
-        crowds.push(gather(stage, Crowd { listeners: 1, connections: sockets / 2, netns_of })?);
-    }
-    Ok(crowds)
+    Ok(vec![gather(stage, Crowd { listeners: 1, connections: count / 2, netns_of: inside })?])
 }
 
 /// Listeners in a new network namespace.

@@ -26,7 +26,7 @@ const BUDGET_NS: u64 = 1_000_000;
 /// A process that has just come may still be moved: it is looked at at every tick for so long.
 const YOUNG_NS: u64 = 3_000_000_000;
 /// How often any other process is looked at, if there are few ...
-const SETTLED_NS: u64 = 2_000_000_000;
+const SETTLED_NS: u64 = 5_000_000_000;
 /// ... and if there are many, this long for each of them.
 const SHARE_NS: u64 = 2_000_000;
 /// A tick is not exactly as long as the next.
