@@ -38,7 +38,9 @@ impl Source for Identities {
 
     fn due(&self, now_ns: u64, world: &World) -> bool {
         let news = |pid| !self.told.contains_key(pid);
-        self.pace.is_due(now_ns) || world.owners.keys().chain(&world.generator).chain(&world.noted).any(news)
+        world.everywhere
+            || self.pace.is_due(now_ns)
+            || world.owners.keys().chain(&world.generator).chain(&world.noted).any(news)
     }
 
     fn read(
@@ -65,7 +67,7 @@ impl Source for Identities {
                 }
                 Entry::Occupied(since_ns) => {
                     let is_young = now_ns.saturating_sub(*since_ns.get()) < YOUNG_NS;
-                    all && (is_young || pid % ROUNDS == self.round)
+                    world.everywhere || all && (is_young || pid % ROUNDS == self.round)
                 }
             };
             if !is_due {

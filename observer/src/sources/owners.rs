@@ -8,7 +8,8 @@
 //! servers of several processes come about, and whoever comes while a listener has no owner is looked at.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     fs, io,
     net::SocketAddr,
 };
@@ -51,7 +52,9 @@ pub(super) struct Owners {
     /// Those without a known owner.
     wanted: HashMap<u32, Wanted>,
     /// Kin of owners, which are looked at in any case.
-    kin: VecDeque<u32>,
+    kin: BTreeSet<u32>,
+    /// Whether it was the turn of one of them.
+    was_kin: bool,
     /// The others, which are looked at for as long as somebody is looked for.
     others: VecDeque<u32>,
     /// Those of them with more than [`FIRST`] descriptors, for when that was not enough, and the last descriptor that was looked
@@ -91,7 +94,8 @@ impl Default for Owners {
             retry: Pace::every_ms(RETRY_MS),
             listeners: HashMap::new(),
             wanted: HashMap::new(),
-            kin: VecDeque::new(),
+            kin: BTreeSet::new(),
+            was_kin: false,
             others: VecDeque::new(),
             large: VecDeque::new(),
             seen: HashMap::new(),
@@ -138,6 +142,7 @@ impl Source for Owners {
             self.forget(world, out);
             self.queue(world);
         }
+        let began_ns = clock();
         while clock().saturating_sub(began_ns) < self.budget_ns() {
             if !self.step(world, out) {
                 break;
@@ -216,22 +221,33 @@ impl Owners {
         for pid in world.owners.keys().take(MOST_FOLLOWED) {
             self.queue_children(*pid);
         }
-        let is_news = is_news || self.process_changes != world.process_changes;
-        if is_news && !self.wanted.is_empty() {
+        let has_come = self.process_changes != world.process_changes;
+        if has_come {
             self.process_changes = world.process_changes;
             self.seen.retain(|pid, _| world.processes.contains_key(pid));
+        }
+        if (is_news || has_come) && !self.wanted.is_empty() {
             self.others = self.to_look_at(world);
         }
     }
 
-    /// The processes that may hold somebody who is looked for, the likely ones first.
+    /// The processes that may hold somebody who is looked for: who has come, whoever is waiting for a turn, so that none waits for
+    /// ever, and the likely ones before the others.
     fn to_look_at(&self, world: &World) -> VecDeque<u32> {
         let is_kernel = |pid: &u32| {
             let details = world.processes.get(pid).and_then(|process| process.details.as_ref());
             details.is_some_and(|details| details.kernel)
         };
+        let since = self.seen_since();
+        let is_seen = |pid: &u32| self.seen.get(pid).is_some_and(|round| *round >= since);
         let mut others: Vec<u32> =
-            world.processes.keys().copied().filter(|pid| !self.has_seen(*pid) && !is_kernel(pid)).collect();
+            world.processes.keys().copied().filter(|pid| !is_seen(pid) && !is_kernel(pid)).collect();
+        let waiting: HashMap<u32, usize> = self.others.iter().copied().zip(1..).collect();
+        let turn = |pid: &u32| match (self.seen.contains_key(pid), waiting.get(pid)) {
+            (is_seen, Some(turn)) => (is_seen, *turn),
+            (false, None) => (false, 0),
+            (true, None) => (true, usize::MAX),
+        };
         let homes: HashSet<u32> =
             self.wanted.keys().filter_map(|inode| Some(self.listeners.get(inode)?.0)).collect();
         // A process may hold a listener of a namespace that it has left, so the others come too, but last.
@@ -241,14 +257,13 @@ impl Owners {
         };
         // A load test's server is mostly younger than the rest of the host.
         others
-            .sort_by_cached_key(|pid| (!world.is_of_interest(*pid), !is_home(pid), std::cmp::Reverse(*pid)));
+            .sort_by_cached_key(|pid| (turn(pid), !world.is_of_interest(*pid), !is_home(pid), Reverse(*pid)));
         others.into()
     }
 
-    /// Whether a process was looked at for all that are looked for.
-    fn has_seen(&self, pid: u32) -> bool {
-        let since = if self.is_any(Wanted::Anywhere) { self.everybody } else { 0 };
-        self.seen.get(&pid).is_some_and(|round| *round >= since)
+    /// The round since which a process was looked at for all that are looked for.
+    fn seen_since(&self) -> u64 {
+        if self.is_any(Wanted::Anywhere) { self.everybody } else { 0 }
     }
 
     /// Queues the children of a process that were not looked at in this round.
@@ -259,7 +274,7 @@ impl Owners {
         };
         for child in text.split_ascii_whitespace().filter_map(|word| word.parse().ok()) {
             if self.seen.get(&child) != Some(&self.round) {
-                self.kin.push_back(child);
+                self.kin.insert(child);
             }
         }
     }
@@ -269,7 +284,7 @@ impl Owners {
         if self.first.is_none() && (self.has_first() || self.later.is_none()) {
             return self.open_next(world);
         }
-        let is_any_wanted = self.is_any(Wanted::Anywhere) || self.is_any(Wanted::Later);
+        let is_any_wanted = !self.wanted.is_empty();
         let folder = if self.first.is_some() { &mut self.first } else { &mut self.later };
         let Some(reading) = folder else { return false };
         let pid = reading.pid;
@@ -311,7 +326,7 @@ impl Owners {
             out.fact(Fact::ListenerOwner { netns, listener: address, pid });
             self.queue_children(pid);
             if let Ok(details) = processes::details(pid, &mut self.buffer) {
-                self.kin.push_back(details.parent);
+                self.kin.insert(details.parent);
             }
         }
     }
@@ -322,16 +337,18 @@ impl Owners {
             self.others.clear();
             self.large.clear();
         }
-        if let Some(pid) = self.kin.pop_front() {
-            if self.seen.insert(pid, self.round) != Some(self.round) {
-                self.first = self.open(pid, None, self.first_of(pid, world));
-            }
-            return true;
-        }
-        if let Some(pid) = self.others.pop_front() {
-            if !self.has_seen(pid) {
+        // In turns, as there may be many of either.
+        self.was_kin = !self.kin.is_empty() && (self.others.is_empty() || !self.was_kin);
+        let (next, since) = if self.was_kin {
+            (self.kin.pop_first(), self.round)
+        } else {
+            (self.others.pop_front(), self.seen_since())
+        };
+        if let Some(pid) = next {
+            let seen = self.seen.get(&pid).copied();
+            if seen.is_none_or(|round| round < since) {
                 self.seen.insert(pid, self.round);
-                self.first = self.open(pid, None, self.first_of(pid, world));
+                self.first = self.open(pid, None, self.first_of(pid, seen.is_none(), world));
             }
             return true;
         }
@@ -346,8 +363,15 @@ impl Owners {
 
     /// How many descriptors of a process are looked at first. One that matters may have been at work when it opened another
     /// listener.
-    fn first_of(&self, pid: u32, world: &World) -> usize {
-        if self.is_any(Wanted::Anywhere) && world.is_of_interest(pid) { MOST } else { FIRST }
+    fn first_of(&self, pid: u32, is_new: bool, world: &World) -> usize {
+        let is_any_new = self.is_any(Wanted::Anywhere);
+        if is_any_new && world.is_of_interest(pid) {
+            MOST
+        } else if is_any_new || is_new || self.is_any(Wanted::Later) {
+            FIRST
+        } else {
+            ENOUGH
+        }
     }
 
     /// Those that were not found at one place are looked for at the next.

@@ -83,7 +83,8 @@ impl Source for Follow {
         let Some(groups) = &self.groups else { return true };
         let is_due = |pid| self.members.get(&pid).is_none_or(|member| member.next_ns <= now_ns);
         !groups.is_empty()
-            && (self.round.is_due(now_ns)
+            && (world.everywhere
+                || self.round.is_due(now_ns)
                 || !self.named.is_empty()
                 || groups.iter().any(|group| group.is_due(now_ns))
                 || nearest_first(world).any(is_due))
@@ -144,7 +145,7 @@ impl Follow {
                 next_ns: 0,
                 paths: Vec::new(),
             });
-            if member.next_ns > now_ns {
+            if member.next_ns > now_ns && !world.everywhere {
                 continue;
             }
             if now_ns.saturating_sub(began_ns) > BUDGET_NS {

@@ -143,6 +143,34 @@ fn who_comes_later_is_looked_at_alone_for_those_that_were_given_up() {
 }
 
 #[test]
+fn all_of_who_comes_later_is_looked_at() {
+    let (listener, _files) = last_of_many();
+    let mut bench = Bench::looking_for(&listener);
+    bench.comes(unix::parent_id());
+    bench.search();
+    assert_eq!(bench.wanted(), [Wanted::GivenUp]);
+    bench.comes(process::id());
+    bench.search();
+    assert!(bench.is_found());
+}
+
+#[test]
+fn nobody_waits_for_ever_while_new_listeners_keep_coming() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mut bench = Bench::looking_for(&listener);
+    let likely: Vec<u32> = (1..=20).map(|number| u32::MAX - number).collect();
+    likely.iter().for_each(|pid| bench.comes(*pid));
+    bench.world.noted.extend(&likely);
+    bench.comes(process::id());
+    for news in (1..).take(likely.len() + 1) {
+        bench.owners.listeners.insert(u32::MAX - news, (7, ([127, 0, 0, 1], 80).into()));
+        bench.owners.queue(&bench.world);
+        assert!(bench.step(), "one process at a time");
+    }
+    assert!(bench.owners.seen.contains_key(&process::id()));
+}
+
+#[test]
 fn a_new_listener_is_no_reason_to_look_through_all_for_an_older_one() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let mut bench = Bench::looking_for(&listener);
