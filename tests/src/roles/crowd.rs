@@ -27,8 +27,8 @@ const AT_ONCE: u32 = 125;
 const OF_ONE_DESTINATION: u32 = 2_500;
 /// So many times what is needed is far from the limit.
 const FAR: u64 = 4;
-/// Descriptors for all else, with two for each sending.
-const SPARE: u64 = 1_024;
+/// Descriptors for all else.
+const SPARE: u64 = 64;
 
 /// Options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Args, Serialize)]
@@ -55,7 +55,8 @@ impl Crowd {
                 netns::loopback_up()?;
             }
         }
-        let needed = u64::from(self.listeners) + 2 * u64::from(self.connections.min(HELD + AT_ONCE)) + SPARE;
+        let pairs = self.connections.min(HELD + AT_ONCE) + self.connections / AT_ONCE;
+        let needed = u64::from(self.listeners) + 2 * u64::from(pairs) + SPARE;
         limit_descriptors(FAR * needed)?;
         ready()?;
         let listen = |_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
