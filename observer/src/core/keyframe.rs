@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     fact_key::FactKey,
     frame::{Fact, Frame, Loss, Mark, Resource, SignalSample, SourceStatus, UsageSample},
-    ledger::{Cell, identity},
+    ledger::Cell,
     subject::Subject,
 };
 
@@ -176,7 +176,7 @@ impl Known {
     }
 
     fn enter_usage(&mut self, usage: &UsageSample) {
-        let key = (usage.resource, identity(&usage.subject));
+        let key = (usage.resource, usage.subject.without_cgroup());
         if !has_ended(usage) {
             self.usages.insert(key, usage.clone());
             return;

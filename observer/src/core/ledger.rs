@@ -1,6 +1,8 @@
 //! The running account of everything the frames said: cumulative counts, usages and facts.
 
 mod entry;
+mod facts;
+mod place;
 mod queue;
 
 use std::{
@@ -8,13 +10,13 @@ use std::{
     net::SocketAddr,
 };
 
-use observer_common::{Signal, SubjectKind};
+use observer_common::Signal;
 
 pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim};
+use self::place::is_at_listener_itself;
 use super::{
-    frame::{Fact, Frame, Resource, RunHeader, SignalSample, UsageSample},
+    frame::{Frame, Resource, RunHeader, SignalSample, UsageSample},
     lines,
-    scope::is_below,
     subject::{Controller, Subject},
     verdict::Limit,
 };
@@ -124,7 +126,7 @@ impl Ledger {
         self.ended_ns = None;
         self.start();
         for sample in std::mem::take(&mut self.used_lately) {
-            let place = (sample.resource, identity(&sample.subject));
+            let place = (sample.resource, sample.subject.without_cgroup());
             if let Some(usage) = self.usages.get_mut(&place).filter(|_| sample.read_ns >= at_ns) {
                 usage.raise(sample);
             }
@@ -213,130 +215,13 @@ impl Ledger {
         })
     }
 
-    /// The listener that a subject leads to: itself, or the one behind a destination, in whichever namespace
-    /// it lives.
-    pub fn listener_behind(&self, subject: &Subject) -> Option<(u32, SocketAddr)> {
-        let netns = subject.netns?;
-        if let Some(listener) = subject.listener {
-            return Some((netns, listener));
-        }
-        let to = subject.destination?;
-        let here = self.accepted_at.get(&(netns, to)).map(|listener| (netns, *listener));
-        let elsewhere = || {
-            let mut others = self.accepted_at.iter().filter(|((_, at), _)| *at == to);
-            others.next().map(|((netns, _), listener)| (*netns, *listener))
-        };
-        // A loopback address never leaves its namespace.
-        let accepted = here.or_else(|| elsewhere().filter(|_| !to.ip().is_loopback()));
-        accepted.or_else(|| {
-            let listener = self.listener_of(netns, to);
-            self.listeners.contains(&(netns, listener)).then_some((netns, listener))
-        })
-    }
-
     /// What each cell and counter reads: how many, and when it happened last, where a probe tells.
     pub fn readings(&self) -> impl ExactSizeIterator<Item = (&Cell, u64, Option<u64>)> {
         self.cells.iter().map(|(cell, reading)| (cell, reading.count, reading.last_ns))
     }
 
-    /// The path of a process's cgroup under a controller.
-    pub fn cgroup_of_process(&self, pid: u32, controller: Controller) -> Option<&str> {
-        let own_hierarchy = self.process_cgroups.get(&(pid, controller)).map(|id| (Some(controller), *id));
-        let unified = || Some((None, self.processes.get(&pid)?.cgroup?));
-        self.cgroup_paths.get(&own_hierarchy.or_else(unified)?).map(String::as_str)
-    }
-
-    /// Whether a process is in a cgroup or below it.
-    pub fn is_in_cgroup(&self, pid: u32, cgroup: &Subject) -> bool {
-        let (Some(controller), Some(id)) = (cgroup.controller, cgroup.cgroup) else { return false };
-        let path = self.cgroup_paths.get(&(Some(controller), id));
-        let own = self.process_cgroups.get(&(pid, controller)).copied();
-        own == Some(id)
-            || path
-                .zip(self.cgroup_of_process(pid, controller))
-                .is_some_and(|(path, of_process)| is_below(of_process, path))
-    }
-
-    /// The listener at which a connection to `address` is accepted: the exact address, else the
-    /// wildcard of its family, else the IPv6 wildcard.
-    pub fn listener_of(&self, netns: u32, address: SocketAddr) -> SocketAddr {
-        let wildcard = |v6: bool| -> SocketAddr {
-            let ip = if v6 {
-                std::net::Ipv6Addr::UNSPECIFIED.into()
-            } else {
-                std::net::Ipv4Addr::UNSPECIFIED.into()
-            };
-            SocketAddr::new(ip, address.port())
-        };
-        [address, wildcard(address.is_ipv6()), wildcard(true)]
-            .into_iter()
-            .find(|at| self.listeners.contains(&(netns, *at)))
-            .unwrap_or(address)
-    }
-
-    fn learn(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Process { pid, parent, comm, netns, cgroup, generator } => {
-                let known = self.processes.get_mut(pid);
-                let generator = *generator || known.as_ref().is_some_and(|known| known.generator);
-                // A probe names the thread that it met, and knows no parent: /proc knows better.
-                if let Some(known) = known.filter(|_| *parent == 0) {
-                    known.generator = generator;
-                    return;
-                }
-                let process = Process {
-                    parent: *parent,
-                    comm: comm.clone(),
-                    cgroup: *cgroup,
-                    netns: *netns,
-                    generator,
-                };
-                self.processes.insert(*pid, process);
-            }
-            Fact::ListenerOwner { netns, listener, pid } => {
-                self.owners.entry((*netns, *listener)).or_default().insert(*pid);
-            }
-            Fact::CgroupPath { id, controller, path } => {
-                self.cgroup_paths.insert((*controller, *id), path.clone());
-            }
-            Fact::ProcessCgroup { pid, controller, cgroup } => {
-                self.join_cgroup(*pid, *controller, *cgroup);
-            }
-            Fact::KernelLog { at_ns, about, text } => {
-                self.log.push(LogLine { at_ns: *at_ns, about: *about, text: text.clone() });
-            }
-            Fact::OomVictim { at_ns: _, pid, comm, constraint, limit_owner, cgroup } => {
-                let victim = Victim {
-                    comm: comm.clone(),
-                    constraint: constraint.clone(),
-                    limit_owner: limit_owner.clone(),
-                    cgroup: cgroup.clone(),
-                };
-                self.victims.insert(*pid, victim);
-            }
-            Fact::Limit { name, value, place } => {
-                let limit = Limit { name: name.clone(), value: value.clone(), place: place.clone() };
-                let key = (name.clone(), place.clone());
-                // What was in force at the start stands; a later change is in the recording.
-                match self.limits.entry(key) {
-                    Entry::Vacant(entry) => _ = entry.insert(limit),
-                    Entry::Occupied(entry) => _ = self.changed_limits.insert(entry.key().clone(), limit),
-                }
-            }
-        }
-    }
-
-    /// A process that ends is shown in the root cgroup: what it was in before says more.
-    fn join_cgroup(&mut self, pid: u32, controller: Controller, cgroup: u64) {
-        let to_root = self.cgroup_paths.get(&(Some(controller), cgroup)).is_some_and(|path| path == "/");
-        let known = self.process_cgroups.entry((pid, controller)).or_insert(cgroup);
-        if !to_root {
-            *known = cgroup;
-        }
-    }
-
     fn enter_usage(&mut self, sample: &UsageSample) {
-        let subject = identity(&sample.subject);
+        let subject = sample.subject.without_cgroup();
         if let Some(cgroup) = sample.subject.cgroup {
             self.cgroups.insert(subject.clone(), cgroup);
         }
@@ -463,59 +348,6 @@ impl Ledger {
             None => now,
         }
     }
-
-    /// The subject under which a sample is entered: cgroup and pid are attributes, not identity,
-    /// and connections count at the listener that accepted them.
-    pub fn place_of(&self, sample: &SignalSample) -> Subject {
-        let mut subject = identity(&sample.subject);
-        match sample.signal {
-            // The host's file table is nobody's in particular.
-            Signal::FileTableFull => return Subject::HOST,
-            signal if signal.subject_kind() != SubjectKind::Process => subject.pid = None,
-            _ => {}
-        }
-        if is_of_connection(sample.signal)
-            && let (Some(netns), Some(address)) = (subject.netns, subject.listener)
-        {
-            subject.listener = Some(self.listener_of(netns, address));
-        }
-        subject
-    }
-
-    /// The same, and keeps which listener is behind the address of a connection.
-    fn identity_of(&mut self, sample: &SignalSample) -> Subject {
-        let subject = self.place_of(sample);
-        let Subject { netns, listener: address, .. } = sample.subject;
-        if is_of_connection(sample.signal)
-            && let (Some(at), Some(listener)) = (netns.zip(address), subject.listener)
-        {
-            self.accepted_at.insert(at, listener);
-        }
-        subject
-    }
-}
-
-/// Whether a signal is counted at the accepted connection, and so tells the address it came to.
-fn is_of_connection(signal: Signal) -> bool {
-    matches!(signal, Signal::ConnectionAccepted | Signal::AcceptedClosed)
-        || signal.subject_kind() == SubjectKind::Peer
-}
-
-/// Whether a signal is counted at the listening socket itself, and so tells its own address.
-fn is_at_listener_itself(signal: Signal) -> bool {
-    matches!(
-        signal,
-        Signal::SynArrival
-            | Signal::AcceptOverflowSyn
-            | Signal::AcceptOverflowAck
-            | Signal::SynQueueDrop
-            | Signal::SynCookie
-    )
-}
-
-/// A subject without what is only an attribute of it.
-pub fn identity(subject: &Subject) -> Subject {
-    subject.without_cgroup()
 }
 
 /// When the first of the occurrences between two reads happened.

@@ -11,7 +11,7 @@ use self::{bins::Bins, readings::Readings};
 use super::{
     chain::{Rates, Throttling},
     frame::{Frame, Resource, SignalSample, Tier},
-    ledger::{Bracket, Increment, Ledger, identity},
+    ledger::{Bracket, Increment, Ledger},
     scope::Scope,
     subject::Subject,
     verdict::Load,
@@ -96,7 +96,7 @@ impl LoadHistory {
         for usage in &frame.usages {
             match usage.resource {
                 Resource::AcceptQueue => {
-                    let depths = self.depths.entry(identity(&usage.subject)).or_default();
+                    let depths = self.depths.entry(usage.subject.without_cgroup()).or_default();
                     depths.enter(usage.read_ns, usage.used);
                 }
                 Resource::Connections => {
