@@ -106,12 +106,13 @@ fn unrelated(stage: &Stage) -> Result<Ending> {
     thread::sleep(LASTS);
     labeller.wait_for(Counter::RetransSegs, LOSSES, PATIENCE)?;
     load.relent()?;
+    // Left alone it would fill the table as it was before, too, and go on after the run.
+    drop(other_load);
     drop(limit);
     load.wait_for_idle()?;
     labeller.wait_quiet(REST, PATIENCE)?;
     tracked.labeller.wait_quiet(REST, PATIENCE)?;
     let finished = load.finish()?;
-    drop(other_load);
     let labels = tracked.labeller.finish();
     let drops = drop_truth(&tracked.service, &labels)?;
     let loss = loss_truth(&service, loss_onset(&losses.finish())?, &labeller.finish(), &finished)?;
