@@ -31,7 +31,7 @@ pub struct Key {
     pub port: u16,
     /// See [`key_flags`].
     pub flags: u16,
-    /// The kernel's number of the reason, which user space names from BTF; 0 where the signal has none.
+    /// The kernel's number of the reason, which user space names from BTF, or an error number; 0 where the signal has none.
     pub reason: u16,
 }
 

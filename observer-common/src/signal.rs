@@ -121,9 +121,9 @@ signals! {
     ResetReceived = "reset_received", Peer;
     /// A SYN to a port on which nobody listens was answered with a reset.
     SynRefused = "syn_refused", Listener;
-    /// A connect was answered with a reset (ECONNREFUSED).
+    /// A connect was answered with a reset (ECONNREFUSED), or with an ICMP message (the reason is its error number).
     ConnectRefused = "connect_refused", Destination;
-    /// A connect was given up by the kernel after its last SYN (ETIMEDOUT).
+    /// A connect was given up by the kernel after its last SYN (ETIMEDOUT; another error number is the reason).
     ConnectTimedOut = "connect_timed_out", Destination;
     /// A connect was given up by its process after the SYN had been sent again at least once.
     ConnectAbandoned = "connect_abandoned", Destination;

@@ -185,6 +185,12 @@ pub fn is_known(key: &Key) -> bool {
     LOADS.get_ptr(key).is_some()
 }
 
+/// The same of a failure.
+#[inline(always)]
+pub fn is_failing(key: &Key) -> bool {
+    FAILURES.get_ptr(key).is_some()
+}
+
 /// Adds to an existing cell. A plain add is enough: the kernel runs a tracing program at most once at
 /// a time on a CPU (what it skips is in `recursion_misses`; 5.12 and later for trampolines, 6.1 and
 /// later for tracepoints), and programs that share a key run in the same context.

@@ -32,6 +32,10 @@ pub static HOT_ROWS: PerCpuArray<Row> = PerCpuArray::with_max_entries(SLOTS as u
 #[map]
 pub static FAILURES: Cells = Cells::with_max_entries(8192, 0);
 
+/// How many of [`FAILURES`] are addresses at which nobody listens, in the one element: whoever sends SYNs chooses them.
+#[map]
+pub static KNOCKED_AT: Array<u64> = Array::with_max_entries(1, 0);
+
 /// What was added to [`LOADS`], in the one element.
 #[map]
 pub static LOADS_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);

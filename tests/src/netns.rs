@@ -143,24 +143,34 @@ fn generic(address: libc::sockaddr_in) -> libc::sockaddr {
 /// Routes [`SPOOFED`] to `lo`: what is sent there is looped back, is for nobody, and is dropped without a
 /// word, so a SYN from such a source stays half-open.
 pub fn route_spoofed() -> Result<()> {
+    add_spoofed(Ipv4Addr::UNSPECIFIED, libc::RTF_UP, c"lo".as_ptr()).context("cannot add a route to lo")
+}
+
+/// Routes [`SPOOFED`] to a router.
+pub fn route_spoofed_through(router: Ipv4Addr) -> Result<()> {
+    add_spoofed(router, libc::RTF_UP | libc::RTF_GATEWAY, ptr::null())
+        .with_context(|| format!("cannot add a route through {router}"))
+}
+
+fn add_spoofed(gateway: Ipv4Addr, flags: c_ushort, dev: *const c_char) -> Result<()> {
     let route = RouteEntry {
         pad1: 0,
         dst: address(SPOOFED),
-        gateway: address(Ipv4Addr::UNSPECIFIED),
+        gateway: address(gateway),
         genmask: address(SPOOFED_MASK),
-        flags: libc::RTF_UP,
+        flags,
         pad2: 0,
         pad3: 0,
         pad4: ptr::null(),
         metric: 0,
-        dev: c"lo".as_ptr(),
+        dev,
         mtu: 0,
         window: 0,
         irtt: 0,
     };
     let socket = control_socket()?;
-    // SAFETY: SIOCADDRT reads one rtentry and the device name it points to; both outlive the call.
-    unsafe { add_route(socket.as_raw_fd(), &raw const route) }.context("cannot add a route to lo")?;
+    // SAFETY: SIOCADDRT reads one rtentry and the device name it points to, if any; both outlive the call.
+    unsafe { add_route(socket.as_raw_fd(), &raw const route) }?;
     Ok(())
 }
 

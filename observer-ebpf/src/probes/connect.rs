@@ -28,10 +28,17 @@ const CLOSE: u32 = 7;
 const CLOSE_WAIT: u32 = 8;
 const CLOSING: u32 = 11;
 const IPPROTO_TCP: u16 = 6;
+const EACCES: i32 = 13;
+const ENONET: i32 = 64;
+const EPROTO: i32 = 71;
+const ENOPROTOOPT: i32 = 92;
 const EADDRNOTAVAIL: i32 = 99;
+const ENETUNREACH: i32 = 101;
 const ECONNRESET: i32 = 104;
 const ETIMEDOUT: i32 = 110;
 const ECONNREFUSED: i32 = 111;
+const EHOSTDOWN: i32 = 112;
+const EHOSTUNREACH: i32 = 113;
 
 /// One tracepoint serves arrivals, departures and the load signal. Most of its firings leave at
 /// the match.
@@ -151,20 +158,30 @@ fn connect_failed(sock: TypedSock) {
         key.flags |= key_flags::FALLBACK;
         return failed(&key);
     }
-    match sock.error() {
-        ECONNREFUSED => failed(&sock.destination_key(Signal::ConnectRefused)),
-        ETIMEDOUT => failed(&sock.destination_key(Signal::ConnectTimedOut)),
+    let (signal, reason) = match sock.error() {
+        ECONNREFUSED => (Signal::ConnectRefused, 0),
+        ETIMEDOUT => (Signal::ConnectTimedOut, 0),
+        // An ICMP message said so (`tcp_v4_err`, `tcp_v6_err`): at once, or, where the kernel said it to itself, after it
+        // had asked in vain whose the address is.
+        error if is_unreachable(error) && sock.timeouts() > 0 => (Signal::ConnectTimedOut, error as u16),
+        error if is_unreachable(error) => (Signal::ConnectRefused, error as u16),
         // Before 6.10 the kernel reports the error first, and the process may have taken it by now.
-        0 if sock.timeouts() > 0 && !sock.is_shut_down() => {
-            failed(&sock.destination_key(Signal::ConnectTimedOut));
-        }
+        0 if !sock.is_shut_down() && sock.timeouts() > 0 => (Signal::ConnectTimedOut, 0),
+        0 if !sock.is_shut_down() => (Signal::ConnectRefused, 0),
         // Its process closed it. Before the SYN was sent again that is no failure, but the use that some
         // programs make of connect (a race between addresses).
-        0 | ECONNRESET if sock.timeouts() > 0 => {
-            failed(&sock.destination_key(Signal::ConnectAbandoned));
-        }
-        _ => {}
-    }
+        0 | ECONNRESET if sock.timeouts() > 0 => (Signal::ConnectAbandoned, 0),
+        _ => return,
+    };
+    let mut key = sock.destination_key(signal);
+    key.reason = reason;
+    failed(&key);
+}
+
+/// The errors that ICMP's messages become (`icmp_err_convert`, net/ipv4/icmp.c; `icmpv6_err_convert`, net/ipv6/icmp.c).
+#[inline(always)]
+fn is_unreachable(error: i32) -> bool {
+    matches!(error, EACCES | ENONET | EPROTO | ENOPROTOOPT | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH)
 }
 
 /// A connect searched the whole range and found no free port.

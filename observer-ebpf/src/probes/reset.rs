@@ -8,10 +8,11 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fentry},
     programs::{BtfTracePointContext, FEntryContext},
 };
-use observer_common::Signal;
+use observer_common::{Key, Signal};
 
 use crate::{
-    emit::{Level, count_failure},
+    emit::{Level, count_failure, is_failing, is_known},
+    maps::KNOCKED_AT,
     packet::Packet,
     sock::{SYN_SENT, Sock, context_slot},
 };
@@ -77,14 +78,40 @@ fn with_socket(sock: Sock, reason: u16) {
     count_failure(&key, Level::default());
 }
 
+/// So many addresses at which nobody listens are told apart; the rest is its namespace's. A scan of all ports must leave
+/// room for failures that mean something.
+const KNOCKED_AT_MOST: u64 = 1024;
+
 /// A SYN that is refused needs no reason: nobody listens.
 #[inline(always)]
 fn without_socket(packet: Packet, reason: u16) {
     let mut key = packet.refused_key();
     if key.signal == Signal::ResetSent as u16 {
         key.reason = reason;
+    } else if !is_failing(&key) && !was_served(&key) && !is_room_to_knock() {
+        (key.address, key.port) = ([0; 2], 0);
     }
     count_failure(&key, Level::default());
+}
+
+/// Whether connections were accepted at this address before: that is no scan.
+#[inline(always)]
+fn was_served(key: &Key) -> bool {
+    is_known(&Key { signal: Signal::ConnectionAccepted as u16, ..*key })
+}
+
+/// Takes one of the places there are; two CPUs that meet here may take one.
+#[inline(always)]
+fn is_room_to_knock() -> bool {
+    let Some(taken) = KNOCKED_AT.get_ptr_mut(0) else { return false };
+    // SAFETY: the kernel returned a live map entry of eight bytes.
+    let so_far = unsafe { taken.read_volatile() };
+    let is_room = so_far < KNOCKED_AT_MOST;
+    if is_room {
+        // SAFETY: the same.
+        unsafe { taken.write_volatile(so_far + 1) };
+    }
+    is_room
 }
 
 /// A reset arrived. While the connection is being made it refuses it, which the state tells.

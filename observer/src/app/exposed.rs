@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{clock::mono_ns, mark, observation::own_cost, say, wait::Senders};
 use crate::{
@@ -41,7 +41,13 @@ impl Exposed {
         senders: Senders,
         notify: impl Fn(Notice) + Send + Sync + 'static,
     ) -> Result<Option<Self>> {
-        let Some(listen) = args.listen.clone().or(default) else { return Ok(None) };
+        let Some(listen) = args.listen.clone().or(default) else {
+            ensure!(
+                args.web_config_file.is_none(),
+                "--web.config.file says how to serve, and needs --listen"
+            );
+            return Ok(None);
+        };
         let bound = Bound::open(&listen, args.web_config_file.as_deref())?;
         bound.warnings().iter().for_each(|warning| say(format_args!("{warning}")));
         let Senders { marks, frames } = senders;

@@ -44,6 +44,8 @@ pub(super) struct Session {
     fresh: Vec<Event>,
     began_ns: u64,
     started: bool,
+    /// Whether someone has named a phase.
+    announced: bool,
     /// Whether the latest of those that are over is the engine's still.
     closed: bool,
 }
@@ -63,6 +65,7 @@ impl Session {
             fresh: Vec::new(),
             began_ns: mono_ns(),
             started: false,
+            announced: false,
             closed: false,
         }
     }
@@ -70,12 +73,17 @@ impl Session {
     /// Looks, and tells what is to be seen of it.
     pub(super) fn tick(&mut self, marks: Vec<Mark>) -> Option<Feed> {
         let now_ns = mono_ns();
+        // Who names a phase begins a test, when none is under way.
+        let announced = marks.iter().any(is_phase);
+        self.announced |= announced;
         if !self.started && now_ns.saturating_sub(self.began_ns) >= PRE_ROLL_NS {
             return Some(self.begin(now_ns, marks));
         }
-        // Who names a phase begins a test, when none is under way.
-        if self.started && !self.episodes.is_under_way() && marks.iter().any(is_phase) {
+        if self.started && announced && self.episodes.is_open(now_ns) {
             return Some(self.begin(now_ns, marks));
+        }
+        if announced {
+            self.episodes.announce();
         }
         if marks.is_empty() && !self.observation.allows_look() {
             return None;
@@ -107,9 +115,14 @@ impl Session {
         self.look_everywhere(Vec::new());
         self.remember();
         self.closed = false;
+        let by_itself = !self.started && !self.announced;
         marks.insert(0, Mark::CommandStarted { at_ns, pid: None });
         self.started = true;
-        self.episodes.begin();
+        if by_itself {
+            self.episodes.begin_waiting(at_ns);
+        } else {
+            self.episodes.begin();
+        }
         self.history = Arc::default();
         self.look(marks);
         self.judge.judge(self.observation.engine());

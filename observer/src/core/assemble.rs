@@ -24,6 +24,8 @@ struct Ranked<'a> {
     at: Bracket,
     role: Role,
     hit: Hit,
+    /// Whether something came of it.
+    has_effect: bool,
 }
 
 /// Seconds with microseconds, which is what an f64 of a long run still holds.
@@ -38,9 +40,7 @@ pub(super) fn verdict(engine: &Engine, cost: Option<OwnCost>) -> Verdict {
     let phases = phases(engine, &scope, start_ns);
     let mut ranked = ranked(engine, &scope, &phases, start_ns);
     let chain = link(engine, &mut ranked, start_ns);
-    // What is harmless by itself is a hit only if something came of it.
-    let causes: BTreeSet<String> = ranked.iter().filter_map(|r| r.hit.explained_by.clone()).collect();
-    ranked.retain(|r| !LINES[r.watch.line].needs_effect() || causes.contains(&r.hit.fault_line));
+    ranked.retain(|r| !LINES[r.watch.line].needs_effect() || r.has_effect);
     ranked.sort_by_key(rank);
     let (in_scope, elsewhere): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|r| r.role != Role::Bystander);
     let first = in_scope.iter().position(|r| may_be_first(&r.hit, &in_scope));
@@ -114,7 +114,8 @@ fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64
         .filter_map(|watch| {
             let at = onset_in_load(engine, watch)?;
             let role = role(engine, scope, watch);
-            Some(Ranked { watch, at, role, hit: case::hit(engine, scope, watch, at, role, phases, start_ns) })
+            let hit = case::hit(engine, scope, watch, at, role, phases, start_ns);
+            Some(Ranked { watch, at, role, hit, has_effect: false })
         })
         .collect()
 }
@@ -122,8 +123,7 @@ fn ranked<'a>(engine: &'a Engine, scope: &Scope, phases: &[Phase], start_ns: u64
 /// The onset, unless it came after the end of the load. When nobody says that a load ends, that is known only
 /// later, and what came in between is its teardown.
 pub(super) fn onset_in_load(engine: &Engine, watch: &Watch) -> Option<Bracket> {
-    let in_load = |at: &Bracket| engine.times.end_ns.is_none_or(|end_ns| at.lo_ns <= end_ns);
-    watch.onset.filter(|at| in_load(at) || LINES[watch.line].outlasts_load())
+    watch.onset.filter(|at| engine.counts_at(at.lo_ns, LINES[watch.line].outlasts_load()))
 }
 
 /// Whether the user wants to hear of it, and it still means something now that more is known.
@@ -165,6 +165,7 @@ fn link(engine: &Engine, ranked: &mut [Ranked], start_ns: u64) -> Vec<Link> {
                     &engine.load,
                 );
                 let Some(mechanism) = found else { continue };
+                ranked[cause].has_effect = true;
                 ranked[effect].hit.explained_by.get_or_insert_with(|| edge.cause.to_owned());
                 // What led to what elsewhere is no part of the test's chain.
                 if ranked[effect].role == Role::Bystander {

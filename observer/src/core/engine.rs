@@ -38,6 +38,10 @@ const OF_EACH: usize = 5;
 /// How long after the end of the load something that happened before may still be learnt.
 const AFTERTHOUGHT_NS: u64 = 1_000_000_000;
 
+/// How long after the end of the load a kill may still be its doing, where nobody said how long to look on. An observer
+/// that stays sees kills hours later, which are not.
+const AFTERMATH_NS: u64 = 60_000_000_000;
+
 /// What a step brought.
 #[derive(Debug, Default)]
 pub struct Update {
@@ -199,15 +203,24 @@ impl Engine {
     /// Whether it may have happened before the load ended, or counts even after it: what happens then is the
     /// teardown of the test, not the test, unless it kills.
     fn is_in_time(&self, increment: &Increment) -> bool {
-        let in_load = self.times.end_ns.is_none_or(|end_ns| increment.first.lo_ns <= end_ns);
-        in_load || lines::outlasts_load(increment.signal)
+        self.counts_at(increment.first.lo_ns, lines::outlasts_load(increment.signal))
+    }
+
+    /// Whether what happened at an instant is the load's doing; some of it is for a while after it has ended.
+    pub(super) fn counts_at(&self, at_ns: u64, outlasts_load: bool) -> bool {
+        let Some(end_ns) = self.times.end_ns else { return true };
+        at_ns <= if outlasts_load { self.aftermath_ns(end_ns) } else { end_ns }
+    }
+
+    /// Until when what outlasts the load is its doing. Who runs a command says how long to look on after it.
+    fn aftermath_ns(&self, end_ns: u64) -> u64 {
+        if self.header.command.is_empty() { end_ns + AFTERMATH_NS } else { u64::MAX }
     }
 
     /// Whether a line is still watched. What happened in the load may be read, or follow from what is read,
     /// a little after its end.
     fn is_watched(&self, line: usize, at_ns: u64) -> bool {
-        let afterthought = self.times.end_ns.is_none_or(|end_ns| at_ns <= end_ns + AFTERTHOUGHT_NS);
-        afterthought || LINES[line].outlasts_load()
+        self.counts_at(at_ns.saturating_sub(AFTERTHOUGHT_NS), LINES[line].outlasts_load())
     }
 
     /// What was known before the first frame.
@@ -278,7 +291,7 @@ impl Engine {
         let increments = self.ledger.start_anew(at_ns);
         self.audit.start_anew();
         self.load.forget_before(at_ns.saturating_sub(BEFORE_NS));
-        let implied = self.inference.start_anew(at_ns);
+        let implied = self.inference.start_anew(at_ns, &self.ledger);
         self.watches.clear();
         self.phase_marks.clear();
         self.strained.clear();
@@ -299,7 +312,7 @@ impl Engine {
     fn end(&mut self, mark: &Mark) {
         if let Mark::CommandEnded { at_ns, exit_status } = mark {
             self.times.end_ns = Some(*at_ns);
-            self.ledger.end(*at_ns);
+            self.ledger.end(*at_ns, self.aftermath_ns(*at_ns));
             self.exit_status = *exit_status;
         }
     }

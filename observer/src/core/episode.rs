@@ -10,8 +10,11 @@ const FLOOR: f64 = 5.0;
 const FALLS_TO: f64 = 0.1;
 /// and stayed there this long.
 pub const SETTLE_NS: u64 = 10_000_000_000;
-/// What is usual at idle follows a rise within about so long, and a fall at once: a slow ramp is no new idle.
+/// What is usual at idle follows a rise within about so long, and after a test a fall at once: a slow ramp is no new idle.
 const LEARNS_NS: f64 = 120e9;
+/// An episode that nobody began is the one of a load that comes within so long. A later load begins another one: what
+/// broke in the days before is not its first.
+const WAITS_NS: u64 = 120_000_000_000;
 
 /// What the load does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +39,47 @@ type Level = [f64; 2];
 
 #[derive(Debug)]
 enum State {
-    Idle { usual: Option<Level>, looked_ns: u64 },
-    Under { usual: Option<Level>, peak: Level, fallen_ns: Option<u64> },
+    Idle(Background),
+    Under { usual: Option<Level>, peak: Level, fallen_ns: Option<u64>, waiting: Option<Waiting> },
+}
+
+/// An episode that nobody began waits for its load.
+#[derive(Debug)]
+struct Waiting {
+    since_ns: u64,
+    background: Background,
+}
+
+/// What goes on when nobody tests.
+#[derive(Debug, Default)]
+struct Background {
+    usual: Option<Level>,
+    looked_ns: u64,
+    /// Whether it follows a fall as slowly as a rise: what is there from the beginning may be a test, and a fault makes a
+    /// test dip.
+    is_slow: bool,
+}
+
+impl Background {
+    /// Whether the load has left it; if not, it follows the load.
+    fn is_left(&mut self, at_ns: u64, now: Level) -> bool {
+        let passed_ns = at_ns.saturating_sub(std::mem::replace(&mut self.looked_ns, at_ns));
+        let usual = self.usual.get_or_insert(now);
+        if now.iter().zip(&*usual).any(|(now, usual)| *now > usual * LEAVES_IDLE + FLOOR) {
+            return true;
+        }
+        let share = (passed_ns as f64 / LEARNS_NS).min(1.0);
+        for (now, usual) in now.iter().zip(usual) {
+            let share = if *now < *usual && !self.is_slow { 1.0 } else { share };
+            *usual += (now - *usual) * share;
+        }
+        false
+    }
 }
 
 impl Default for Episodes {
     fn default() -> Self {
-        Self { state: State::Idle { usual: None, looked_ns: 0 } }
+        Self { state: State::Idle(Background::default()) }
     }
 }
 
@@ -52,20 +89,45 @@ impl Episodes {
         matches!(self.state, State::Under { .. })
     }
 
+    /// Whether a test that someone announces is another episode's than the one under way, if any.
+    pub fn is_open(&self, at_ns: u64) -> bool {
+        match &self.state {
+            State::Idle(_) => true,
+            State::Under { waiting, .. } => waiting.as_ref().is_some_and(|waiting| waiting.is_long(at_ns)),
+        }
+    }
+
     /// An episode begins because someone says so.
     pub fn begin(&mut self) {
-        self.state = State::Under { usual: self.usual(), peak: [0.0; 2], fallen_ns: None };
+        self.state = State::Under { usual: self.usual(), peak: [0.0; 2], fallen_ns: None, waiting: None };
+    }
+
+    /// An episode begins because observer does.
+    pub fn begin_waiting(&mut self, at_ns: u64) {
+        let background = Background { is_slow: true, ..Background::default() };
+        let waiting = Some(Waiting { since_ns: at_ns, background });
+        self.state = State::Under { usual: None, peak: [0.0; 2], fallen_ns: None, waiting };
+    }
+
+    /// The test that it waited for is the one that someone announces now.
+    pub fn announce(&mut self) {
+        if let State::Under { waiting, .. } = &mut self.state {
+            *waiting = None;
+        }
     }
 
     /// It ends because someone says so.
     pub fn end(&mut self) {
-        self.state = State::Idle { usual: self.usual(), looked_ns: 0 };
+        self.state = State::Idle(Background { usual: self.usual(), ..Background::default() });
     }
 
     /// What is usual at idle, as far as is known.
     fn usual(&self) -> Option<Level> {
-        match self.state {
-            State::Idle { usual, .. } | State::Under { usual, .. } => usual,
+        match &self.state {
+            State::Idle(background) => background.usual,
+            State::Under { usual, waiting, .. } => {
+                usual.or_else(|| waiting.as_ref().and_then(|waiting| waiting.background.usual))
+            }
         }
     }
 
@@ -73,20 +135,21 @@ impl Episodes {
     pub fn observe(&mut self, at_ns: u64, load: &Load) -> Option<Boundary> {
         let now = [load.connections_per_s.unwrap_or(0.0), load.concurrency.unwrap_or(0.0)];
         match &mut self.state {
-            State::Idle { usual, looked_ns } => {
-                let passed_ns = at_ns.saturating_sub(std::mem::replace(looked_ns, at_ns));
-                let usual = usual.get_or_insert(now);
-                if now.iter().zip(&*usual).any(|(now, usual)| *now > usual * LEAVES_IDLE + FLOOR) {
-                    self.begin();
-                    return Some(Boundary::Begins);
+            State::Idle(background) => {
+                if !background.is_left(at_ns, now) {
+                    return None;
                 }
-                let share = (passed_ns as f64 / LEARNS_NS).min(1.0);
-                for (now, usual) in now.iter().zip(usual) {
-                    *usual = now.min(*usual + (now - *usual).max(0.0) * share);
-                }
-                None
+                self.begin();
+                Some(Boundary::Begins)
             }
-            State::Under { usual, peak, fallen_ns } => {
+            State::Under { usual, peak, fallen_ns, waiting } => {
+                if let Some(met) = waiting.take_if(|waiting| waiting.background.is_left(at_ns, now)) {
+                    *usual = met.background.usual;
+                    if met.is_long(at_ns) {
+                        self.begin();
+                        return Some(Boundary::Begins);
+                    }
+                }
                 now.iter().zip(&mut *peak).for_each(|(now, peak)| *peak = peak.max(*now));
                 let idle = usual.unwrap_or([0.0; 2]).map(|usual| usual * LEAVES_IDLE + FLOOR);
                 // Before there was a load, there is none that could be over.
@@ -101,6 +164,12 @@ impl Episodes {
                 settled.then(|| self.end()).map(|()| Boundary::Ended { at_ns: fell_ns })
             }
         }
+    }
+}
+
+impl Waiting {
+    fn is_long(&self, at_ns: u64) -> bool {
+        at_ns.saturating_sub(self.since_ns) >= WAITS_NS
     }
 }
 
@@ -188,5 +257,56 @@ mod tests {
         let mut episodes = Episodes::default();
         episodes.begin();
         assert_eq!(boundaries(&mut episodes, &[(120, 1.0, 1.0)]), []);
+    }
+
+    /// What is found where nobody began the episode.
+    fn waiting(course: &[(u64, f64, f64)]) -> Vec<(f64, Boundary)> {
+        let mut episodes = Episodes::default();
+        episodes.begin_waiting(0);
+        boundaries(&mut episodes, course)
+    }
+
+    #[test]
+    fn an_episode_that_nobody_began_is_that_of_the_load_that_comes_soon() {
+        let second = 1_000_000_000;
+        let over = Boundary::Ended { at_ns: 110 * second };
+        assert_eq!(waiting(&[(100, 1.0, 1.0), (10, 300.0, 50.0), (15, 1.0, 1.0)]), [(120.0, over)]);
+        // And of the load that is there already.
+        assert_eq!(waiting(&[(110, 300.0, 50.0), (15, 1.0, 1.0)]), [(120.0, over)]);
+    }
+
+    #[test]
+    fn a_load_that_comes_later_begins_another_one() {
+        let idle = waiting(&[(200, 1.0, 1.0), (10, 300.0, 50.0)]);
+        assert_eq!(idle, [(200.0, Boundary::Begins)]);
+        let steady = waiting(&[(200, 100.0, 20.0), (10, 900.0, 50.0), (15, 110.0, 20.0)]);
+        assert_eq!(steady[0], (200.0, Boundary::Begins));
+        assert!(matches!(steady[1..], [(_, Boundary::Ended { .. })]), "{steady:?}");
+    }
+
+    #[test]
+    fn a_test_in_steps_is_one_whoever_began_the_episode() {
+        let steps = [(10, 0.0, 0.0), (180, 100.0, 10.0), (180, 400.0, 40.0), (180, 1_600.0, 160.0)];
+        assert_eq!(waiting(&steps), []);
+    }
+
+    #[test]
+    fn a_test_that_dips_is_one_although_it_was_there_from_the_beginning() {
+        assert_eq!(waiting(&[(200, 300.0, 50.0), (3, 0.0, 50.0), (60, 300.0, 50.0)]), []);
+    }
+
+    #[test]
+    fn who_announces_a_test_late_begins_another_episode() {
+        let mut episodes = Episodes::default();
+        episodes.begin_waiting(0);
+        assert!(!episodes.is_open(119_000_000_000) && episodes.is_open(120_000_000_000));
+        boundaries(&mut episodes, &[(150, 40.0, 8.0)]);
+        episodes.begin();
+        assert!(!episodes.is_open(500_000_000_000));
+        let found = boundaries(&mut episodes, &[(20, 300.0, 60.0), (15, 42.0, 9.0)]);
+        assert!(
+            matches!(found[..], [(_, Boundary::Ended { .. })]),
+            "the background is all that is left: {found:?}"
+        );
     }
 }

@@ -65,11 +65,13 @@ impl Inference {
     }
 
     /// Another run began at an instant; returns what was implied since. Who stood at a limit before, and was
-    /// reported, is not reported again before leaving it.
-    pub fn start_anew(&mut self, at_ns: u64) -> Vec<Increment> {
+    /// reported, is not reported again before leaving it, unless it serves and connections wait for it anew.
+    pub fn start_anew(&mut self, at_ns: u64, ledger: &Ledger) -> Vec<Increment> {
         let since = |increment: &Increment| increment.first.lo_ns >= at_ns;
         self.kinds.values_mut().chain(self.drops.values_mut()).for_each(|waiting| waiting.retain(since));
-        self.at_limit.values_mut().for_each(|at_limit| at_limit.waiting_since_ns = None);
+        for (pid, at_limit) in &mut self.at_limit {
+            at_limit.start_anew(at_ns, serves(ledger, *pid));
+        }
         std::mem::take(&mut self.lately).into_iter().filter(since).collect()
     }
 
@@ -219,11 +221,21 @@ impl AtLimit {
         Self { reached, waiting_since_ns: None, reported: false }
     }
 
+    /// Another run began at an instant.
+    fn start_anew(&mut self, at_ns: u64, serves: bool) {
+        self.waiting_since_ns = None;
+        if serves && self.reported && self.reached.since_ns < at_ns {
+            self.reported = false;
+            self.reached.since_ns = self.reached.since_ns.max(at_ns);
+            self.reached.read_ns = self.reached.read_ns.max(at_ns);
+        }
+    }
+
     /// The instant by which a process at its limit was refused: when connections began to wait that
     /// it still had not accepted a tick later, or, for one that serves nobody, when it has stood
     /// still for a while.
     fn standstill(&mut self, ledger: &Ledger, pid: u32, now_ns: u64) -> Option<u64> {
-        if !ledger.owners.values().any(|pids| pids.contains(&pid)) {
+        if !serves(ledger, pid) {
             let stood_ns = now_ns.saturating_sub(self.reached.read_ns);
             return (stood_ns >= STANDSTILL_NS).then_some(now_ns);
         }
@@ -251,6 +263,11 @@ impl AtLimit {
             last_ns: hi_ns,
         }
     }
+}
+
+/// Whether a process has a listener.
+fn serves(ledger: &Ledger, pid: u32) -> bool {
+    ledger.owners.values().any(|pids| pids.contains(&pid))
 }
 
 /// When connections were first seen to wait for a process that serves, if any do now.

@@ -15,7 +15,7 @@ use observer_common::Signal;
 pub use self::entry::{Bracket, Cell, Increment, LogLine, Process, Series, Usage, Victim};
 use self::place::is_at_listener_itself;
 use super::{
-    frame::{Frame, Resource, RunHeader, SignalSample, UsageSample},
+    frame::{Frame, Resource, RunHeader, SignalSample, Target, UsageSample},
     lines,
     subject::{Controller, Subject},
     verdict::Limit,
@@ -65,15 +65,21 @@ pub struct Ledger {
     begun: bool,
     /// The network namespace that observer runs in.
     pub own_netns: Option<u32>,
+    /// The ports that the user says are under test.
+    pub named_ports: BTreeSet<u16>,
     /// Signals that probes count: the kernel's counters of them are not entered a second time.
     probed: BTreeSet<Signal>,
     /// What each cell and counter read last.
     cells: BTreeMap<Cell, Reading>,
     /// Whether the run has begun.
     started: bool,
+    /// Whether another one may follow, which is seen to have begun after it has.
+    in_episodes: bool,
     /// When the load ended.
     ended_ns: Option<u64>,
-    /// What happened lately while there was no load: it may turn out to be the next episode's.
+    /// Until when what outlasts it still counts.
+    aftermath_ns: u64,
+    /// What happened lately: it may turn out to be the next episode's.
     lately: VecDeque<Late>,
     /// The same of what was used.
     used_lately: VecDeque<UsageSample>,
@@ -90,7 +96,7 @@ struct Reading {
     limit: Option<u64>,
 }
 
-/// What happened while there was no load.
+/// What happened lately.
 #[derive(Clone, Debug)]
 struct Late {
     sample: SignalSample,
@@ -104,7 +110,18 @@ impl Ledger {
     pub fn new(header: &RunHeader) -> Self {
         let probed =
             header.coverage.iter().filter(|covered| covered.tier.is_probe()).map(|covered| covered.signal);
-        Self { own_netns: header.netns, probed: probed.collect(), ..Self::default() }
+        let in_episodes = header.command.is_empty();
+        let named_ports = header.targets.iter().filter_map(|target| match target {
+            Target::Port(port) => Some(*port),
+            _ => None,
+        });
+        Self {
+            own_netns: header.netns,
+            named_ports: named_ports.collect(),
+            probed: probed.collect(),
+            in_episodes,
+            ..Self::default()
+        }
     }
 
     /// The run begins: what was counted so far is the pre-roll.
@@ -149,9 +166,10 @@ impl Ledger {
         of_run.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.clone(), count)).collect()
     }
 
-    /// The load is over.
-    pub fn end(&mut self, at_ns: u64) {
+    /// The load is over; what outlasts it counts until `aftermath_ns`.
+    pub fn end(&mut self, at_ns: u64, aftermath_ns: u64) {
         self.ended_ns = Some(at_ns);
+        self.aftermath_ns = aftermath_ns;
     }
 
     /// Enters a frame and returns what happened since the one before.
@@ -220,6 +238,11 @@ impl Ledger {
         self.cells.iter().map(|(cell, reading)| (cell, reading.count, reading.last_ns))
     }
 
+    /// Whether no other run can follow and claim what happens now.
+    fn is_last(&self) -> bool {
+        !self.in_episodes && self.ended_ns.is_none()
+    }
+
     fn enter_usage(&mut self, sample: &UsageSample) {
         let subject = sample.subject.without_cgroup();
         if let Some(cgroup) = sample.subject.cgroup {
@@ -228,7 +251,10 @@ impl Ledger {
         if sample.resource == Resource::AcceptQueue {
             self.listeners.extend(subject.netns.zip(subject.listener));
         }
-        let counts = self.may_be_of_load(sample.since_ns) || lines::use_outlasts_load(sample.resource);
+        let counts = self.may_be_of_load(sample.since_ns, lines::use_outlasts_load(sample.resource));
+        if !self.is_last() {
+            self.used_lately.push_back(sample.clone());
+        }
         let place = self.usages.entry((sample.resource, subject));
         let is_first = matches!(place, Entry::Vacant(_));
         let usage = place.or_insert_with(|| Usage {
@@ -244,9 +270,6 @@ impl Ledger {
             usage.peak = sample.clone();
         } else if counts {
             usage.raise(sample.clone());
-        }
-        if self.ended_ns.is_some() {
-            self.used_lately.push_back(sample.clone());
         }
         usage.last = sample.clone();
         if is_first && sample.resource == Resource::AcceptQueue {
@@ -272,10 +295,10 @@ impl Ledger {
             last_ns: sample.last_ns.unwrap_or(sample.read_ns),
             subject,
         };
-        if is_longest && self.may_be_of_load(increment.first.lo_ns) {
+        if is_longest && self.may_be_of_load(increment.first.lo_ns, false) {
             self.deepen_queue(sample);
         }
-        if self.ended_ns.is_some() && increment.events > 0 {
+        if !self.is_last() && increment.events > 0 {
             let late = Late { sample: sample.clone(), increment: increment.clone(), is_longest };
             self.lately.push_back(late);
         }
@@ -302,7 +325,7 @@ impl Ledger {
 
     fn enter_series(&mut self, sample: &SignalSample, increment: &Increment) {
         let Increment { events, first, .. } = *increment;
-        let ended = !self.may_be_of_load(first.lo_ns) && !lines::outlasts_load(sample.signal);
+        let ended = !self.may_be_of_load(first.lo_ns, lines::outlasts_load(sample.signal));
         let started = self.started;
         let series = self
             .series
@@ -328,9 +351,9 @@ impl Ledger {
     }
 
     /// Whether what happened at this instant or later may have happened before the load ended. What follows is its teardown,
-    /// or the next load, and no evidence of what happened in it.
-    fn may_be_of_load(&self, since_ns: u64) -> bool {
-        self.ended_ns.is_none_or(|ended_ns| since_ns <= ended_ns)
+    /// or the next load, and no evidence of what happened in it; except for a while what outlasts it.
+    fn may_be_of_load(&self, since_ns: u64, outlasts: bool) -> bool {
+        self.ended_ns.is_none_or(|ended_ns| since_ns <= if outlasts { self.aftermath_ns } else { ended_ns })
     }
 
     /// Follows one cell or counter, and returns what it read before. Several of them may share an

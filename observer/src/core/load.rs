@@ -36,7 +36,28 @@ impl Stream {
     fn everywhere(&self) -> Self {
         Self { subject: Subject::HOST, ..self.clone() }
     }
+
+    /// Of a stream of connections that ended, the one of those that began.
+    fn beginnings(&self) -> Option<Self> {
+        let signal = match self.signal {
+            Signal::AcceptedClosed => Signal::ConnectionAccepted,
+            Signal::OpenedClosed => Signal::ConnectionOpened,
+            _ => return None,
+        };
+        Some(Self { signal, ..self.clone() })
+    }
 }
+
+/// A stream of connections that ended, and how many have ended in it and in the one of all subjects.
+#[derive(Debug)]
+struct Ended {
+    stream: Stream,
+    total: u64,
+    everywhere: u64,
+}
+
+/// As many more may have ended than begun, and a 64th of those that began, because the two are not read in one instant.
+const OUT_OF_STEP: u64 = 8;
 
 /// So many bins are kept of all streams together: with twenty, the latest four minutes of a long episode are known to
 /// 100 ms, and what is longer ago ever more coarsely. Each has its share of them. With the readings they are the part
@@ -59,6 +80,8 @@ pub struct LoadHistory {
     depths: BTreeMap<Subject, Readings>,
     /// Established connections per namespace, by bin.
     established: BTreeMap<Subject, Readings>,
+    /// Streams of connections that ended in the latest frame.
+    ended: Vec<Ended>,
     /// The latest frame.
     last_ns: u64,
 }
@@ -83,6 +106,7 @@ impl LoadHistory {
     /// Enters what happened in a tick.
     pub fn enter(&mut self, frame: &Frame, increments: &[Increment]) {
         self.last_ns = frame.mono_ns;
+        let ended = std::mem::take(&mut self.ended);
         for increment in increments.iter().filter(|increment| is_load(increment.signal)) {
             let stream = Stream {
                 signal: increment.signal,
@@ -90,9 +114,15 @@ impl LoadHistory {
                 generator: increment.generator,
                 probed: increment.tier != Tier::Counter,
             };
-            self.everywhere.entry(stream.everywhere()).or_default().enter(increment);
-            self.streams.entry(stream).or_default().enter(increment);
+            let all = self.everywhere.entry(stream.everywhere()).or_default();
+            all.enter(increment);
+            let bins = self.streams.entry(stream.clone()).or_default();
+            bins.enter(increment);
+            if stream.beginnings().is_some() {
+                self.ended.push(Ended { stream, total: bins.total(), everywhere: all.total() });
+            }
         }
+        ended.iter().for_each(|ended| self.take_over_unseen(ended));
         for usage in &frame.usages {
             match usage.resource {
                 Resource::AcceptQueue => {
@@ -105,6 +135,21 @@ impl LoadHistory {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Where more connections have ended than begun, the others were open before anybody counted. What began is read
+    /// after what had ended by the frame before.
+    fn take_over_unseen(&mut self, ended: &Ended) {
+        let Some(begun) = ended.stream.beginnings() else { return };
+        let all = self.everywhere.entry(begun.everywhere()).or_default();
+        let unseen_of_all = ended.everywhere.saturating_sub(all.total());
+        let bins = self.streams.entry(begun).or_default();
+        let unseen = ended.total.saturating_sub(bins.total());
+        if unseen > OUT_OF_STEP + bins.total() / 64 {
+            bins.take_over(unseen);
+            // Some may have begun at another place, before their listener was known.
+            all.take_over(unseen.min(unseen_of_all));
         }
     }
 

@@ -278,7 +278,7 @@ pub struct Evidence {
     pub count: u64,
     /// Seconds since `run.started`; `null` on the counter tier.
     pub first_s: Option<f64>,
-    /// Seconds since `run.started`; `null` on the counter tier.
+    /// Seconds since `run.started`; `null` on the counter tier, and of what connections do, which is not timed.
     pub last_s: Option<f64>,
     /// Mean rate from the first occurrence (on the counter tier: from the onset) to the last one.
     pub rate_per_s: Option<f64>,

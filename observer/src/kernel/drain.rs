@@ -306,7 +306,13 @@ fn sample(key: &Key, cell: &Cell, tier: Tier, read: Read) -> Option<SignalSample
 fn subject(key: &Key, kind: SubjectKind) -> Subject {
     let address = SocketAddr::new(unmapped(key.address_bytes()), key.port);
     let accepted = key.flags & key_flags::ACCEPTED != 0;
-    let at_listener = kind == SubjectKind::Listener || (kind == SubjectKind::Peer && accepted);
+    // Where very many addresses are knocked at, the probe tells of the namespace as a whole.
+    let is_of_all = key.port == 0 && key.signal == Signal::SynRefused as u16;
+    let at_listener = match kind {
+        SubjectKind::Listener => !is_of_all,
+        SubjectKind::Peer => accepted,
+        _ => false,
+    };
     // Neither has port 0 where the probe knew it; a bind to port 0 has no address that matters.
     let at_destination = matches!(kind, SubjectKind::Destination | SubjectKind::Peer) && key.port != 0;
     Subject {
@@ -370,4 +376,20 @@ fn recursion_misses(fd: i32) -> u64 {
             text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
         })
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_syns_that_are_not_told_apart_are_the_namespaces() {
+        let at = |signal: Signal, port: u16| {
+            let key = Key { netns: 7, signal: signal as u16, port, ..Key::ZERO };
+            subject(&key, signal.subject_kind())
+        };
+        assert_eq!(at(Signal::SynRefused, 0), Subject::namespace(7));
+        let listener = "[::]:80".parse().expect("an address");
+        assert_eq!(at(Signal::SynRefused, 80), Subject::listener(7, listener));
+    }
 }

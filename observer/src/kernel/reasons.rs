@@ -1,7 +1,9 @@
-//! The kernel's reasons, by the names that its BTF gives them. The numbers move from release to release.
+//! The kernel's reasons, by the names that its BTF gives them, since the numbers move from release to release; and
+//! those that are error numbers, which do not.
 
 use std::collections::HashMap;
 
+use nix::errno::Errno;
 use observer_common::Signal;
 
 use super::btf::Btf;
@@ -61,6 +63,9 @@ impl Reasons {
 
     /// The name of a reason in the key of a signal; `None` where it has none.
     pub fn name(&self, signal: Signal, reason: u16) -> Option<String> {
+        if matches!(signal, Signal::ConnectRefused | Signal::ConnectTimedOut) {
+            return (reason != 0).then(|| format!("{:?}", Errno::from_raw(i32::from(reason))));
+        }
         let number = u32::from(reason).checked_sub(u32::from(signal == Signal::OomKill))?;
         let names = match signal {
             Signal::PacketDropped => &self.drops,
@@ -111,6 +116,8 @@ mod tests {
         assert_eq!(name(Signal::OomKill, 1).as_deref(), Some("CONSTRAINT_NONE"));
         assert_eq!(name(Signal::OomKill, 4).as_deref(), Some("CONSTRAINT_MEMCG"));
         assert_eq!(name(Signal::SynArrival, 1), None);
+        assert_eq!(name(Signal::ConnectRefused, 0), None);
+        assert_eq!(name(Signal::ConnectRefused, 113).as_deref(), Some("EHOSTUNREACH"));
         assert_eq!(reasons.counted_drops(), [0, 1 << 7, 0, 0]);
     }
 

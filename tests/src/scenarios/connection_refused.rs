@@ -1,7 +1,7 @@
 //! Connects to a port on which nobody listens: the service is not there, or only at the other address of
 //! its name.
 
-use std::net::{Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,8 +10,10 @@ use crate::{
     check::{Count, Ending, Expect, Place, Truth, check_clear},
     counters::Counter,
     label::Labeller,
-    roles::{Role, flood::Flood, load::Load, serve::Serve},
+    netns,
+    roles::{Role, flood::Flood, link::Link, load::Load, serve::Serve},
     stage::Stage,
+    veth,
 };
 
 pub const REFUSED: Scenario = Scenario {
@@ -24,6 +26,12 @@ pub const FROM_ELSEWHERE: Scenario = Scenario {
     name: "syn_refused",
     about: "SYNs from other hosts to a port on which nobody listens are answered with resets",
     play: from_elsewhere,
+};
+
+pub const UNREACHABLE: Scenario = Scenario {
+    name: "connect_unreachable",
+    about: "connects through a router that knows no way there: it answers with ICMP, and connect fails with ENETUNREACH",
+    play: unreachable,
 };
 
 pub const FALLBACK: Scenario = Scenario {
@@ -89,6 +97,32 @@ fn from_elsewhere(stage: &Stage) -> Result<Ending> {
         ],
     };
     Expect { role: "target", deciding: &["syn_refused"], ..CONNECTION_REFUSED }.check_first(&truth, &finished)
+}
+
+/// A router sends at most five such messages at once to anyone, and then one a second (`ip_error`, net/ipv4/route.c).
+const MESSAGES: u32 = 5;
+
+fn unreachable(stage: &Stage) -> Result<Ending> {
+    // The second limit, on ICMP itself, would take from the same bucket: it is for other messages only.
+    let sysctl = ["net/ipv4/ip_forward=1", "net/ipv4/icmp_ratemask=6160"].map(str::to_owned).to_vec();
+    let router = stage.serve("router", Serve { sysctl, ..Serve::on(PORT) })?;
+    let clients = stage.prepare("clients", &Role::Link(Link { to: router.pid }))?;
+    let (pid, netns) = (clients.pid(), netns::inode(clients.pid())?);
+    netns::inside(pid, || netns::route_spoofed_through(veth::FAR))?;
+    let labeller = Labeller::start(pid)?;
+    let nobody = SocketAddrV4::new(Ipv4Addr::from_bits(netns::SPOOFED.to_bits() + 1), PORT);
+    let mut load = stage.observe(
+        &[],
+        &Role::Load(Load { netns_of: Some(pid), workers: MESSAGES, requests: Some(1), ..Load::to(nobody) }),
+    )?;
+    load.wait_for_errno(libc::ENETUNREACH, u64::from(MESSAGES))?;
+    let finished = load.finish()?;
+    let labels = labeller.finish();
+    let place = Place { destination_port: Some(PORT), netns: Some(netns), ..Place::default() };
+    let mut truth = errno_truth(&finished, libc::ENETUNREACH, place, &["connect_refused"])?;
+    truth.counts =
+        vec![Count::of(&["connect_refused"]).kernel(Counter::AttemptFails, &labels).app(u64::from(MESSAGES))];
+    CONNECTION_REFUSED.check_first(&truth, &finished)
 }
 
 fn fallback(stage: &Stage) -> Result<Ending> {

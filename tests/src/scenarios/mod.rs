@@ -135,6 +135,7 @@ pub const ALL: &[Scenario] = &[
     connection_resets::CLIENTS,
     connection_refused::REFUSED,
     connection_refused::FROM_ELSEWHERE,
+    connection_refused::UNREACHABLE,
     connection_refused::FALLBACK,
     connect_timeout::TIMEOUT,
     connect_timeout::CASCADE,

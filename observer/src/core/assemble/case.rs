@@ -103,13 +103,19 @@ fn place(engine: &Engine, line: &dyn FaultLine, subject: &Subject) -> HitSubject
     found
 }
 
-/// The owner of a listener that is named: a worker rather than the master that opened it for them, the
-/// first of several.
+/// The owner of a listener that is named: one that still lives, a worker rather than the master that opened it for them,
+/// the first of several.
 fn owner(engine: &Engine, netns: u32, listener: SocketAddr) -> Option<u32> {
-    let owners = engine.ledger.owners.get(&(netns, listener))?;
-    let parent = |pid: &u32| engine.ledger.processes.get(pid).map(|process| process.parent);
-    let is_master = |pid: &u32| owners.iter().any(|other| parent(other) == Some(*pid));
-    owners.iter().find(|pid| !is_master(pid)).or_else(|| owners.first()).copied()
+    let ledger = &engine.ledger;
+    let owners = ledger.owners.get(&(netns, listener))?;
+    // Nothing lives without a descriptor.
+    let has_ended = |pid: u32| {
+        let descriptors = ledger.usages.get(&(Resource::Descriptors, Subject::process(pid)));
+        descriptors.is_some_and(|usage| usage.last.used == 0)
+    };
+    let parent = |pid: &u32| ledger.processes.get(pid).map(|process| process.parent);
+    let is_master = |pid: u32| owners.iter().any(|other| parent(other) == Some(pid));
+    owners.iter().copied().min_by_key(|pid| (has_ended(*pid), is_master(*pid)))
 }
 
 /// A subject in the contract's form.

@@ -28,6 +28,9 @@ impl Policy {
         Self { floor_ratio: 0.0, threshold: 1.0, burst_cap: f64::INFINITY, is_share: false };
     /// The window of the burst cap.
     pub const BURST_NS: u64 = 500_000_000;
+    /// Failures so far apart are not one rise. Where connections stay open, nothing that could have failed lies between
+    /// them.
+    pub const APART_NS: u64 = 60_000_000_000;
     /// What was active in the pre-roll counts only at this multiple of its normalised rate.
     pub const OVER_BASELINE: f64 = 3.0;
 }
@@ -56,6 +59,8 @@ pub struct Cusum {
     /// First failure since the score was last zero.
     candidate: Option<Bracket>,
     burst: VecDeque<Burst>,
+    /// The latest tick with a failure.
+    failed_ns: u64,
 }
 
 /// The excess of one tick of late.
@@ -75,7 +80,14 @@ struct Baseline {
 impl Cusum {
     /// A detector that has seen nothing.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, baseline: Baseline::default(), score: 0.0, candidate: None, burst: VecDeque::new() }
+        Self {
+            policy,
+            baseline: Baseline::default(),
+            score: 0.0,
+            candidate: None,
+            burst: VecDeque::new(),
+            failed_ns: 0,
+        }
     }
 
     /// Learns what is normal: called for the ticks of the pre-roll.
@@ -93,6 +105,12 @@ impl Cusum {
     /// Enters a tick of the run. Returns the onset when the alarm is raised by it; the caller stops
     /// asking then, since a confirmed onset never moves.
     pub fn observe(&mut self, tick: &Tick) -> Option<Bracket> {
+        if tick.events > 0 {
+            let before_ns = std::mem::replace(&mut self.failed_ns, tick.at_ns);
+            if tick.at_ns.saturating_sub(before_ns) > Policy::APART_NS {
+                (self.score, self.candidate) = (0.0, None);
+            }
+        }
         let excess = tick.events as f64 - self.expected_ratio() * tick.exposure;
         self.score = (self.score + self.capped(tick, excess)).max(0.0);
         if self.score == 0.0 {
@@ -198,6 +216,16 @@ mod tests {
         assert_eq!(detector.observe(&tick(2, 2, 100.0)), None);
         assert_eq!(detector.observe(&tick(3, 0, 50.0)), None);
         assert_eq!(detector.observe(&tick(4, 5, 100.0)), Some(tick(2, 0, 0.0).first));
+    }
+
+    #[test]
+    fn failures_that_are_far_apart_do_not_add_up_where_nothing_else_passes() {
+        let every = |ticks: u64| {
+            let mut detector = Cusum::new(MATERIAL);
+            let failed = |n: u64| u64::from(n.is_multiple_of(ticks));
+            (0..10_000).any(|n| detector.observe(&tick(n, failed(n), 0.0)).is_some())
+        };
+        assert_eq!((every(590), every(610)), (true, false), "59 s and 61 s");
     }
 
     #[test]

@@ -43,13 +43,18 @@ impl Exposures {
             Exposure::Connections if subject.destination.is_some() => Some(of(&self.attempts, subject)),
             Exposure::Segments => Some(of(&self.segments, &Subject::namespace(subject.netns?))),
             Exposure::Periods => Some(of(&self.periods, subject)),
-            Exposure::Connections | Exposure::Time => None,
+            Exposure::Connections => Some(self.accepted.get(subject)? + failed),
+            Exposure::Time => None,
         }
     }
 
-    /// The SYNs of a listener, or without a probe for them what was accepted and what failed.
+    /// The SYNs of a listener, or without a probe for them what was accepted and what failed. Without any probe the
+    /// kernel counts what was accepted for a namespace as a whole.
     fn arrived(&self, listener: &Subject, failed: u64) -> u64 {
-        let counted = self.syns.get(listener).copied();
-        counted.unwrap_or_else(|| self.accepted.get(listener).copied().unwrap_or(0) + failed)
+        if let Some(syns) = self.syns.get(listener) {
+            return *syns;
+        }
+        let of_namespace = || self.accepted.get(&Subject::namespace(listener.netns?));
+        self.accepted.get(listener).or_else(of_namespace).copied().unwrap_or(0) + failed
     }
 }

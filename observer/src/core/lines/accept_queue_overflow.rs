@@ -118,7 +118,8 @@ impl FaultLine for AcceptQueueOverflow {
             Some(_) => {
                 "raise the backlog argument of listen() in the service (nginx: `listen 80 backlog=4096`; Java: \
                  acceptCount; Node: server.listen(port, host, backlog)); net.core.somaxconn alone changes nothing \
-                 while the argument is the lower of the two"
+                 while the argument is the lower of the two. If it was raised after the service began to listen, \
+                 restarting the service may be enough: the limit is that of the time of listen()"
             }
             None => {
                 "raise the backlog argument of listen() in the service (nginx: `listen 80 backlog=4096`; Java: \

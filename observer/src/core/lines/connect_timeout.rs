@@ -93,9 +93,11 @@ impl FaultLine for ConnectTimeout {
             .map_or_else(|| "the destination".to_owned(), |destination| destination.to_string());
         let (by_kernel, by_program) =
             (case.count(Signal::ConnectTimedOut), case.count(Signal::ConnectAbandoned));
+        let reasons = case.reasons(Signal::ConnectTimedOut);
+        let reasons = reasons.map_or_else(String::new, |reasons| format!("; {reasons}"));
         format!(
             "{to} did not answer: {} connects timed out ({} given up by the kernel, {} by the program), {} SYNs were sent \
-             again",
+             again{reasons}",
             number((by_kernel + by_program) as f64),
             number(by_kernel as f64),
             number(by_program as f64),

@@ -62,6 +62,11 @@ impl Bins {
         self.total = self.total.saturating_add(count);
     }
 
+    /// All that was ever counted.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     fn add(&mut self, bin: u64, count: u64) {
         if count == 0 {
             return;

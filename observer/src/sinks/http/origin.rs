@@ -22,7 +22,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) enum Foreign {
     #[error(
         "this was sent by a web page of another origin, and those may not change anything here: call it from the page \
-         that this server serves, or by a program such as `observer mark` or curl"
+         that this server serves, or by a program such as curl"
     )]
     Page,
     #[error(

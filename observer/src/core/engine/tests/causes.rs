@@ -124,6 +124,51 @@ fn a_refused_address_beside_one_of_the_other_family_is_no_fault() {
     assert_eq!(refused(None), 1);
     assert_eq!(refused(Some(address(80))), 0);
     assert_eq!(refused(Some(address(81))), 1);
+    assert_eq!(refused(Some(SocketAddr::from(([10, 0, 0, 7], 80)))), 1, "no name has both");
+}
+
+#[test]
+fn a_single_connection_to_the_other_family_is_no_fallback() {
+    let refused = |opened: u64, tried: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        let v6 = Subject { destination: Some("[::1]:80".parse().expect("an address")), ..destination(80) };
+        story.counted(Signal::ConnectAttempt, v6.clone(), 1_000);
+        story.counted(Signal::ConnectRefused, v6, 1_000);
+        story.counted(Signal::ConnectAttempt, destination(80), 100 + tried);
+        story.counted(Signal::ConnectionOpened, destination(80), opened);
+        story.step();
+        story.end().verdict().hits.len()
+    };
+    assert_eq!((refused(1, 1), refused(1_000, 1_000)), (1, 0));
+    assert_eq!(refused(300, 1_000), 0, "they tried it, and got something else");
+}
+
+#[test]
+fn who_is_refused_from_elsewhere_is_not_hidden_by_a_few_from_here() {
+    let refused = |here: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(9);
+        story.counted(Signal::SynRefused, listener(9), 5_000);
+        story.counted(Signal::ConnectRefused, destination(9), here);
+        story.step();
+        let verdict = story.end().verdict();
+        verdict.hits.iter().map(|hit| hit.subject.listener.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(2), [true]);
+    assert_eq!(refused(5_000), [false], "that one says more");
+}
+
+#[test]
+fn who_knocks_where_nobody_ever_listened_is_no_fault_of_a_load_that_is_served() {
+    let refused = |accepted: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(9);
+        story.counted(Signal::ConnectionAccepted, listener(80), accepted);
+        for count in 1..=6 {
+            story.counted(Signal::SynRefused, listener(9), count);
+            story.step();
+        }
+        story.end().verdict().hits.len()
+    };
+    assert_eq!((refused(10), refused(10_000)), (1, 0));
 }
 
 #[test]
@@ -148,6 +193,32 @@ fn what_others_on_the_host_connect_to_does_not_hide_where_the_command_gets_no_an
     story.counted(Signal::ConnectRefused, destination(9), 150);
     story.step();
     assert_eq!(lines(&story.end().verdict().hits), ["connection_refused"]);
+}
+
+#[test]
+fn pressure_that_led_to_a_kill_elsewhere_makes_no_fault_of_harmless_pressure_here() {
+    let hits = |killed_here: bool| {
+        let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+        story.owns(17, NETNS, 80);
+        let memory = |id| Subject { cgroup: Some(id), controller: Some(Controller::Memory), ..Subject::HOST };
+        for (id, path, pid) in [(5, "/web", 17), (6, "/leaky", 18)] {
+            let controller = Some(Controller::Memory);
+            story.frame.facts.push(Fact::CgroupPath { id, controller, path: path.into() });
+            story.frame.facts.push(Fact::ProcessCgroup { pid, controller: Controller::Memory, cgroup: id });
+        }
+        for tick in 1..=50 {
+            story.counted(Signal::MemoryMax, memory(5), tick * 5);
+            story.counted(Signal::MemoryMax, memory(6), tick * 5);
+            story.step();
+        }
+        let (id, pid) = if killed_here { (5, 17) } else { (6, 18) };
+        story.counted(Signal::OomKill, Subject { pid: Some(pid), ..memory(id) }, 1);
+        story.step();
+        let verdict = story.end().verdict();
+        lines(&verdict.hits).iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(hits(true), ["memory_pressure", "oom_kill"]);
+    assert_eq!(hits(false), [""; 0]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Several tests in one observation: each is judged by itself.
 
 use super::*;
-use crate::core::frame::Loss;
+use crate::core::{frame::Loss, subject::Controller};
 
 #[test]
 fn what_broke_in_one_episode_is_not_the_first_of_the_next() {
@@ -133,4 +133,59 @@ fn who_stood_at_a_limit_before_is_no_hit_of_the_next_episode() {
     story.used(Resource::Descriptors, Subject::process(5), 64, 64);
     (0..10).for_each(|_| drop(story.step()));
     assert_eq!(story.engine.watches.len(), 1);
+}
+
+#[test]
+fn a_service_that_still_stands_at_its_limit_is_the_cause_in_the_next_episode_too() {
+    let mut story = Story::on(Tier::Counter, vec![]).started(80);
+    story.owns(5, NETNS, 80);
+    let waits = |story: &mut Story| {
+        for _ in 0..10 {
+            story.used(Resource::Descriptors, Subject::process(5), 64, 64);
+            story.used(Resource::AcceptQueue, listener(80), 3, 16);
+            story.step();
+        }
+        lines(&story.verdict().hits).len()
+    };
+    assert_eq!(waits(&mut story), 1);
+    let at_ns = story.now_ns();
+    story.frame.marks.push(Mark::CommandStarted { at_ns, pid: None });
+    story.used(Resource::AcceptQueue, listener(80), 0, 16);
+    story.step();
+    assert_eq!(lines(&story.verdict().hits).len(), 0, "nobody waits");
+    assert_eq!(waits(&mut story), 1);
+    assert!(story.verdict().hits[0].onset_s >= 0.0);
+}
+
+#[test]
+fn what_is_killed_long_after_an_episode_is_not_its_first() {
+    let killed_after = |seconds: u64| {
+        let mut story = Story::on(Tier::Trampoline, vec![]);
+        story.engine.header.command.clear();
+        let mut story = story.started(80);
+        story.end();
+        (0..seconds * 10).for_each(|_| drop(story.step()));
+        let memory =
+            Subject { cgroup: Some(5), controller: Some(Controller::Memory), pid: Some(17), ..Subject::HOST };
+        story.owns(17, NETNS, 80);
+        story.counted(Signal::OomKill, memory, 1);
+        story.step();
+        story.verdict().hits.len()
+    };
+    assert_eq!((killed_after(55), killed_after(65)), (1, 0));
+}
+
+#[test]
+fn connections_from_before_the_first_look_do_not_hide_those_that_are_open() {
+    let mut story = Story::on(Tier::Trampoline, vec![]).started(80);
+    let at = Subject { netns: Some(NETNS), listener: Some(address(80)), ..Subject::HOST };
+    story.counted(Signal::SynArrival, listener(80), 1);
+    story.counted(Signal::ConnectionAccepted, at.clone(), 1);
+    story.step();
+    story.counted(Signal::AcceptedClosed, at.clone(), 1_001);
+    (0..10).for_each(|_| drop(story.step()));
+    story.counted(Signal::ConnectionAccepted, at, 901);
+    (0..20).for_each(|_| drop(story.step()));
+    let phases = story.verdict().phases;
+    assert_eq!(phases.last().and_then(|phase| phase.load.concurrency), Some(900.0));
 }
