@@ -1,5 +1,7 @@
 //! Many of something, all of which are there and do nothing.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -8,6 +10,9 @@ use crate::{
     roles::{Role, crowd::Crowd},
     stage::Stage,
 };
+
+/// What is new is looked at more closely; from this time after it came it is not new any more.
+pub const SETTLING: Duration = Duration::from_secs(60);
 
 /// Connected sockets in one network namespace: that of the process `inside`, or a new one. Where they are none, the listener is
 /// there with its process.

@@ -4,7 +4,13 @@ use std::{iter, thread, time::Duration};
 
 use anyhow::Result;
 
-use super::{Bench, Budget, Plan, crowds, paired::Spread, row::With, served::Served};
+use super::{
+    Bench, Budget, Plan,
+    crowds::{self, SETTLING},
+    paired::Spread,
+    row::With,
+    served::Served,
+};
 use crate::{
     cgroup::{Cgroup, Controller},
     children::Running,
@@ -23,10 +29,8 @@ const WITH_MOST_SOCKETS: Budget = Budget::AtMost(1.2);
 /// That is held over so long, as a dump of so many sockets comes once in minutes, and everybody is looked through for those who
 /// hold the listeners of others once in ten,
 const WITH_MOST_FOR: Duration = Duration::from_secs(600);
-/// against so long before and after,
+/// against so long before and after, from [`SETTLING`] after they came or went.
 const WITH_NONE_FOR: Duration = Duration::from_secs(120);
-/// from this time after they came or went.
-const SETTLING: Duration = Duration::from_secs(60);
 /// So much that it never runs out; a cgroup with a limit is one that is worth watching.
 const QUOTA_US: u64 = 100_000;
 

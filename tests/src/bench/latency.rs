@@ -1,7 +1,7 @@
 //! How long it takes: from a failure in the kernel until `/metrics` says so, to start, and to answer a scrape.
 
 use std::{
-    net::TcpStream,
+    net::{Ipv4Addr, TcpListener, TcpStream},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
         ensure!(TcpStream::connect(("127.0.0.1", port)).is_err(), "somebody listens on port {port}");
         Ok(())
     })?;
-    tell("a refused connect until /metrics says so", refused, 100.0)?;
+    tell("a refused connect at a new place until /metrics says so", refused, 100.0)?;
     let queue = FullQueue::make()?;
     // The kernel's own counter, and what takes its place where functions can be hooked.
     let overflows = ["listen_overflow", "accept_overflow_syn"];
@@ -44,6 +44,7 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     } else {
         println!("  skip the screen: tmux is not installed");
     }
+    let _listeners = variety()?;
     scrapes(&observer)?;
     let mut starts = Vec::new();
     for _ in 0..plan.rounds {
@@ -77,6 +78,21 @@ fn flagged_ms<T>(
         taken.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(taken)
+}
+
+/// Connections to more listeners than have series of their own, so that a scrape has about as many as it ever has.
+fn variety() -> Result<Vec<TcpListener>> {
+    const LISTENERS: usize = 12;
+    let mut listeners = Vec::new();
+    for _ in 0..LISTENERS {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        // In this order the listening side enters TIME_WAIT.
+        drop(listener.accept()?);
+        drop(client);
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 /// How long a scrape takes, and how many series it has by then.

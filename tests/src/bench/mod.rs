@@ -78,9 +78,13 @@ pub fn run(names: &[String], observer: &Path, plan: &Plan) -> Result<ExitCode> {
         println!("bench {}: {}", bench.name, bench.about);
         let folder = folder.join(bench.name);
         std::fs::create_dir_all(&folder)?;
-        if let Err(error) = (bench.play)(&Stage::new(Some(&observer), &folder)?, plan) {
-            failed = true;
-            println!("FAIL {}: {error:#}", bench.name);
+        match (bench.play)(&Stage::new(Some(&observer), &folder)?, plan) {
+            // Whoever reads the rows takes them from here on for whole.
+            Ok(()) => println!("measured {}", bench.name),
+            Err(error) => {
+                failed = true;
+                println!("FAIL {}: {error:#}", bench.name);
+            }
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -60,9 +60,9 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
             BENCH.tell(&name, with, "times an empty program", ns / empty_ns, None)?;
         }
     }
-    BENCH.tell("all probes", with, "ns per request", sum_ns, None)?;
+    BENCH.tell("inside all probes", with, "ns per request", sum_ns, None)?;
     let share = sum_ns / request_ns;
-    let what = "all probes, of the CPU time of a request";
+    let what = "inside all probes, of the CPU time of a request";
     BENCH.tell(what, with, "ratio", share, Some(Budget::AtMost(0.01)))
 }
 

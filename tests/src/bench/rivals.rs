@@ -29,10 +29,11 @@ pub enum Rival {
     SsAll,
 }
 
-/// Load, failed connects, retransmits, resets, drops by reason and OOM kills.
+/// Load, failed connects, retransmits, resets, drops by reason and OOM kills: how many, and not where. A key of each
+/// port would fill its tables with those of the clients.
 const SCRIPT: &str = "
-tracepoint:sock:inet_sock_set_state { @state[args->dport, args->oldstate, args->newstate] = count(); }
-tracepoint:tcp:tcp_retransmit_skb { @retransmit[args->dport] = count(); }
+tracepoint:sock:inet_sock_set_state { @state[args->oldstate, args->newstate] = count(); }
+tracepoint:tcp:tcp_retransmit_skb { @retransmit = count(); }
 tracepoint:tcp:tcp_send_reset { @sent = count(); }
 tracepoint:tcp:tcp_receive_reset { @received = count(); }
 tracepoint:skb:kfree_skb { @drop[args->reason] = count(); }
@@ -131,15 +132,17 @@ fn bpftrace(stage: &Stage) -> Result<Running> {
 }
 
 fn every_second(stage: &Stage, inside: Option<u32>, what: &str) -> Result<Running> {
-    let again = format!("while :; do {what} > /dev/null; sleep 1; done");
+    let again = format!("while :; do sleep 1 & {what} > /dev/null; wait; done");
+    // In process ids of their own all of them end together, and none looks on in somebody else's turn.
+    let alone = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", &again];
     let mut command = match inside {
-        None => Command::new("sh"),
+        None => Command::new(alone[0]),
         Some(pid) => {
             let mut command = Command::new("nsenter");
-            command.arg(format!("--net=/proc/{pid}/ns/net")).arg("sh");
+            command.arg(format!("--net=/proc/{pid}/ns/net")).arg(alone[0]);
             command
         }
     };
-    command.args(["-c", &again]).stdin(Stdio::null());
+    command.args(&alone[1..]).stdin(Stdio::null());
     Running::start("ss", command, stage.folder()).context("cannot start a shell")
 }

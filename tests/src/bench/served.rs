@@ -10,6 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::{
+    sys::time::TimeValLike as _,
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 
 use crate::{
     children::Running,
@@ -135,6 +140,11 @@ impl Served {
         self.running.pid()
     }
 
+    /// The most resident memory that it had so far, as it says of itself.
+    pub fn peak_bytes(&self) -> Result<f64> {
+        self.sum("observer_peak_resident_memory_bytes ")
+    }
+
     /// Resident memory.
     pub fn resident_bytes(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?;
@@ -148,12 +158,8 @@ fn sum<'m>(lines: impl Iterator<Item = &'m str>) -> f64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// CPU time of all threads of a process: `sum_exec_runtime`, the first number of schedstat.
+/// CPU time of a process: of all its threads, those that have ended among them.
 fn cpu_ns(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        sum += text.split_whitespace().next().unwrap_or_default().parse::<u64>()?;
-    }
-    Ok(sum)
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).context("observer has no CPU clock")?;
+    Ok(u64::try_from(clock_gettime(clock)?.num_nanoseconds())?)
 }

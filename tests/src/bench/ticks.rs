@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{
-    Bench, Budget, Plan,
+    Bench, Budget, Plan, crowds,
     served::Served,
     web::{Load, Web},
 };
@@ -29,6 +29,7 @@ pub const LATE: Budget = Budget::AtMost(0.001);
 /// CPU is charged when he has got one, so within a tick it may stand still as well.
 const PERIOD: Duration = Duration::from_millis(5);
 const REST: u32 = 8;
+const SOCKETS: u32 = 100_000;
 /// The slowest look is told of that often.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -36,17 +37,21 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let web = Web::start(stage)?;
     let observer = Served::start(stage)?;
     let length = (plan.turn * u32::try_from(plan.rounds)?).max(TOLD_EVERY);
-    measure(&observer, "idle", || {
+    let idle = || {
         thread::sleep(length);
         Ok(())
-    })?;
+    };
+    measure(&observer, "idle", idle)?;
     measure(&observer, Load::ConnectionPerRequest.name(), || {
         let begun = Instant::now();
         while begun.elapsed() < length {
             web.turn(Load::ConnectionPerRequest, plan)?;
         }
         Ok(())
-    })
+    })?;
+    let _crowd = crowds::sockets(stage, SOCKETS, None)?;
+    thread::sleep(crowds::SETTLING);
+    measure(&observer, "idle, 100,000 sockets", idle)
 }
 
 fn measure(observer: &Served, when: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {

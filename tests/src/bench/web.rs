@@ -141,8 +141,11 @@ fn requests_told(said: &str) -> Option<f64> {
     numbers.split_whitespace().nth(2)?.parse().ok()
 }
 
-/// Reads what wrk prints at its end.
+/// Reads what wrk prints at its end; nothing where any request failed.
 fn answered(said: &str) -> Option<Answered> {
+    if ["Socket errors:", "Non-2xx"].iter().any(|wrong| said.contains(wrong)) {
+        return None;
+    }
     let after = |label: &str| said.lines().find_map(|line| line.trim().strip_prefix(label)).map(str::trim);
     let requests = said.lines().find_map(|line| line.trim().split_once(" requests in "))?.0;
     Some(Answered {
@@ -168,6 +171,7 @@ mod tests {
         let expected = Answered { requests: 36215.0, requests_per_s: 12069.83, p99_ms: 1.72 };
         assert_eq!(answered(said), Some(expected));
         assert_eq!(answered("unable to connect"), None);
+        assert_eq!(answered(&said.replace("\nReq", "\n  Socket errors: connect 0, read 3\nReq")), None);
     }
 
     #[test]
