@@ -1,7 +1,8 @@
 //! `/proc/PID/net/snmp`: the connections of a namespace, opened, accepted and standing, and its segments.
 //!
 //! It counts every TCP segment that arrives (InSegs), of IPv4 and IPv6 alike. While none does, no
-//! listener can drop anything and no queue can grow, and the dearer sources do not read again.
+//! listener can drop anything and no queue can grow, and the dearer sources do not read again. Where some do
+//! anyway, it is read at every second tick.
 
 use observer_common::Signal;
 
@@ -41,6 +42,9 @@ impl Source for Snmp {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
             namespace.quiet = None;
+            if !namespace.rest_due {
+                continue;
+            }
             let (window, text) = Window::around(clock, || namespace.read("snmp", &mut self.buffer));
             let Some(text) = problems.check(text) else { continue };
             let parsed =

@@ -71,7 +71,9 @@ impl Served {
         let deadline = Instant::now() + PATIENCE;
         let address = loop {
             let text = fs::read_to_string(&said)?;
-            if let Some((_, rest)) = text.split_once("listening on http://") {
+            // The line may still be being written.
+            let line = text.split_once("listening on http://").and_then(|(_, rest)| rest.split_once('\n'));
+            if let Some((rest, _)) = line {
                 break rest.split_whitespace().next().unwrap_or_default().to_owned();
             }
             if Instant::now() >= deadline {

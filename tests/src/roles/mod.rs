@@ -16,6 +16,7 @@ pub mod load;
 pub mod packet;
 pub mod ports;
 pub mod program;
+pub mod router;
 pub mod serve;
 pub mod shape;
 pub mod storm;
@@ -92,6 +93,9 @@ pub enum Role {
     /// A network namespace with a link to another one.
     #[command(hide = true)]
     Link(link::Link),
+    /// A router that knows no way to anywhere.
+    #[command(hide = true)]
+    Router,
 }
 
 impl Role {
@@ -116,6 +120,7 @@ impl Role {
             Self::Burn(role) => role.play(),
             Self::Hog(role) => role.play(),
             Self::Link(role) => role.play(),
+            Self::Router => router::play(),
         }
     }
 

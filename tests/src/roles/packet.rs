@@ -12,6 +12,12 @@ const WINDOW: u16 = 0xffff;
 /// The sequence number that every made-up client begins with.
 const CLIENT_SEQUENCE: u32 = 1000;
 
+/// "Destination unreachable", whose code 0 is the network.
+const ICMP_UNREACHABLE: u8 = 3;
+
+/// An ICMP message that quotes a packet.
+pub type IcmpError = [u8; 8 + IP_HEADER + 8];
+
 /// An IPv4 packet with a TCP header and no data.
 pub type Packet = [u8; IP_HEADER + TCP_HEADER];
 
@@ -28,6 +34,21 @@ pub fn final_ack(from: SocketAddrV4, to: SocketAddrV4, server_sequence: u32) -> 
 /// What takes a SYN back, in answer to a SYN-ACK that came or not.
 pub fn reset(from: SocketAddrV4, to: SocketAddrV4) -> Packet {
     segment(from, to, RST, CLIENT_SEQUENCE.wrapping_add(1), 0)
+}
+
+/// What a router that knows no way there answers to a packet: it quotes its IP header and 8 bytes of what follows. With the
+/// address that it is for; `None` for what no client's TCP sent.
+pub fn net_unreachable(packet: &[u8]) -> Option<(Ipv4Addr, IcmpError)> {
+    let quoted = packet.get(..IP_HEADER + 8)?;
+    if quoted[0] != 0x45 || quoted[9] != PROTOCOL_TCP {
+        return None;
+    }
+    let mut message = [0; 8 + IP_HEADER + 8];
+    message[0] = ICMP_UNREACHABLE;
+    message[8..].copy_from_slice(quoted);
+    let checksum = folded(words(&message));
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    Some((Ipv4Addr::new(quoted[12], quoted[13], quoted[14], quoted[15]), message))
 }
 
 /// The client that a SYN-ACK of `server` is for, and the server's sequence number.
@@ -70,11 +91,15 @@ fn segment(from: SocketAddrV4, to: SocketAddrV4, flags: u8, sequence: u32, ackno
 
 /// The checksum over the pseudo-header and an even number of bytes.
 fn tcp_checksum(from: Ipv4Addr, to: Ipv4Addr, segment: &[u8]) -> u16 {
-    let words = |bytes: &[u8]| -> u32 {
-        bytes.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum()
-    };
-    let mut sum = words(&from.octets()) + words(&to.octets()) + words(segment);
-    sum += u32::from(PROTOCOL_TCP) + segment.len() as u32;
+    let sum = words(&from.octets()) + words(&to.octets()) + words(segment);
+    folded(sum + u32::from(PROTOCOL_TCP) + segment.len() as u32)
+}
+
+fn words(bytes: &[u8]) -> u32 {
+    bytes.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum()
+}
+
+fn folded(mut sum: u32) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -92,6 +117,15 @@ mod tests {
     fn a_segment_with_its_checksum_sums_to_zero() {
         let packet = final_ack(CLIENT, SERVER, 0xdead_beef);
         assert_eq!(tcp_checksum(*CLIENT.ip(), *SERVER.ip(), &packet[IP_HEADER..]), 0);
+    }
+
+    #[test]
+    fn an_icmp_error_quotes_what_it_is_about_and_sums_to_zero() {
+        let syn = syn(CLIENT, SERVER);
+        let (to, message) = net_unreachable(&syn).expect("a segment");
+        assert_eq!((to, &message[8..28], &message[28..]), (*CLIENT.ip(), &syn[..20], &syn[20..28]));
+        assert_eq!(folded(words(&message)), 0);
+        assert_eq!(net_unreachable(&syn[..27]), None);
     }
 
     #[test]

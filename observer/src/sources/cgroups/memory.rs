@@ -16,6 +16,8 @@ use crate::{
 const LIMIT: &str = "memory.max";
 /// How often the limit is read.
 const LIMIT_MS: u64 = 1_000;
+/// How often failures at a limit are looked for where there is none.
+const FAILED_MS: u64 = 10_000;
 /// Version 1 shows the number of bytes that a machine can address where there is no limit.
 const NO_LIMIT: u64 = 1 << 62;
 /// Memory in use changes all the time. It is told when it moved by one in this many of the limit ...
@@ -35,6 +37,8 @@ pub(super) struct Memory {
     limit: Option<u64>,
     /// Whether the limit was ever told: that there is none is news only after one.
     limit_told: bool,
+    /// When to look for failures at a limit where there is none.
+    failed_pace: Pace,
     events: Option<Events>,
     /// Bytes and limit that were told last.
     told: Option<(u64, u64)>,
@@ -46,6 +50,7 @@ impl Default for Memory {
             limit_pace: Pace::every_ms(LIMIT_MS),
             limit: None,
             limit_told: false,
+            failed_pace: Pace::every_ms(FAILED_MS),
             events: None,
             told: None,
         }
@@ -82,7 +87,13 @@ impl Memory {
             }
         }
         self.read_level(place, clock, buffer, out)?;
-        let (window, events) = Window::around(clock, || read_events(place, buffer));
+        // Without a limit nothing fails at it, unless one came and went between two looks.
+        let may_have_failed = self.limit.is_some() || self.failed_pace.is_due(now_ns);
+        let failed = self.events.filter(|_| !may_have_failed).map(|events| events.max);
+        if may_have_failed {
+            self.failed_pace.ran(now_ns);
+        }
+        let (window, events) = Window::around(clock, || read_events(place, failed, buffer));
         let Some(events) = place.if_there(events)? else { return Ok(Found::default()) };
         place.tell(Signal::OomKill, events.oom_kill, window, out);
         place.tell(Signal::MemoryMax, events.max, window, out);
@@ -147,7 +158,8 @@ fn parse_bytes(text: &str) -> Result<Option<u64>, String> {
     }
 }
 
-fn read_events(place: &Place<'_>, buffer: &mut Vec<u8>) -> Result<Events, SourceError> {
+/// `failed` is what failed at the limit, where that need not be read again: version 1 counts it in files of its own.
+fn read_events(place: &Place<'_>, failed: Option<u64>, buffer: &mut Vec<u8>) -> Result<Events, SourceError> {
     if place.hierarchy.version == Version::Two {
         let mut read = |file| {
             let events = parse_events(place.read(file, buffer)?);
@@ -161,6 +173,9 @@ fn read_events(place: &Place<'_>, buffer: &mut Vec<u8>) -> Result<Events, Source
     let control = "memory.oom_control";
     let oom_kill = parse_control(place.read(control, buffer)?);
     let oom_kill = oom_kill.map_err(|problem| place.malformed(control, problem))?;
+    if let Some(max) = failed {
+        return Ok(Events { oom_kill, max, high: None });
+    }
     let mut failures = |file| {
         let count = text::numbers::<1>(place.read(file, buffer)?);
         count.map(|[count]| count).map_err(|problem| place.malformed(file, problem))
