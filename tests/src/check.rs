@@ -303,7 +303,8 @@ pub fn missed(signals: &[&str], verdict: &Verdict) -> u64 {
     let is_theirs = |loss: &str| match loss.split_once(':') {
         Some(("recursion", hook)) => functions(hook).any(|function| hooks.contains(function)),
         Some(("map_full", signal)) => signals.contains(&signal),
-        Some(("unseen", of)) => of == "retransmits" && retransmits,
+        Some(("unseen", "retransmits")) => retransmits,
+        Some(("unseen", signal)) => signals.contains(&signal),
         _ => false,
     };
     let lost = &verdict.coverage.events_lost;

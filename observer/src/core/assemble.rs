@@ -326,10 +326,8 @@ fn coverage(engine: &Engine, cost: Option<OwnCost>) -> Coverage {
 /// What is known to be missing: what the kernel side lost or skipped, and what its counters say was there.
 fn losses(engine: &Engine) -> BTreeMap<String, u64> {
     let mut losses = engine.ledger.losses();
-    let unseen = engine.audit.unseen_retransmits(&losses);
-    if unseen > 0 {
-        losses.insert("unseen:retransmits".to_owned(), unseen);
-    }
+    let unseen: Vec<_> = engine.audit.losses(&losses).collect();
+    losses.extend(unseen.into_iter().map(|(loss, unseen)| (loss.to_owned(), unseen)));
     losses
 }
 
