@@ -35,10 +35,16 @@ impl Audience {
             Self::Scrapes => 4_960,
         }
     }
+
+    /// The share of a CPU that verdicts may take, one in so many: the longer an episode, the dearer its verdict.
+    const fn verdict_share(self) -> u64 {
+        match self {
+            Self::Screen => 2_000,
+            Self::Scrapes => 10_000,
+        }
+    }
 }
 
-/// The share of a CPU that verdicts may take, one in so many: the longer an episode, the dearer its verdict.
-const VERDICT_SHARE: u64 = 2000;
 /// What a hit may make it take: a scan of ports can hit a line at a new subject in every tick.
 const HIT_SHARE: u64 = 20;
 
@@ -60,7 +66,7 @@ impl Judge {
         Self {
             audience,
             verdict,
-            verdicts: Pace::every_ms(audience.verdict_ms()).at_most_one_in(VERDICT_SHARE),
+            verdicts: Pace::every_ms(audience.verdict_ms()).at_most_one_in(audience.verdict_share()),
             hits: Pace::every_ms(0).at_most_one_in(HIT_SHARE),
             unjudged: false,
             shown_ns: 0,

@@ -58,7 +58,7 @@ impl RingOptions {
     pub fn keeping(keep: Duration) -> Self {
         let large = Path::new("/var/tmp");
         let folder = if large.is_dir() { large.to_owned() } else { std::env::temp_dir() };
-        Self { keep, max_bytes: MOST_BYTES, folder, together: 20 }
+        Self { keep, max_bytes: MOST_BYTES, folder, together: 50 }
     }
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
-/// How often it is read while no segment arrives.
-const QUIET_INTERVAL_NS: u64 = 350_000_000;
+/// How often it is read: what it counts takes seconds to fill anything.
+const INTERVAL_NS: u64 = 350_000_000;
 
 /// Reads the namespaces whose turn it is.
 #[derive(Debug, Default)]
@@ -33,9 +33,9 @@ impl Source for Sockstat {
         out: &mut Samples<'_>,
     ) -> Result<(), SourceError> {
         let mut problems = Problems::default();
-        let host = world.host;
+        let (host, everywhere) = (world.host, world.everywhere);
         for namespace in world.due_namespaces() {
-            if !is_due(namespace) {
+            if !everywhere && !is_due(namespace) {
                 continue;
             }
             let (window, text) = Window::around(clock, || namespace.read("sockstat", &mut self.buffer));
@@ -72,12 +72,8 @@ impl Source for Sockstat {
     }
 }
 
-/// Without a segment sockets only come and go slowly.
 fn is_due(namespace: &Namespace) -> bool {
-    match (namespace.quiet, namespace.sockstat_ns) {
-        (Some(quiet), Some(read_ns)) => quiet.after_ns.saturating_sub(read_ns) >= QUIET_INTERVAL_NS,
-        _ => namespace.rest_due,
-    }
+    namespace.sockstat_ns.is_none_or(|read_ns| namespace.read_ns.saturating_sub(read_ns) >= INTERVAL_NS)
 }
 
 /// What the line `TCP:` says.
