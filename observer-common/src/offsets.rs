@@ -75,6 +75,8 @@ offsets! {
     sk_err = Member("sock", "sk_err");
     /// Which ways of a socket are shut: 3 from the beginning of its close on.
     sk_shutdown = Member("sock", "sk_shutdown");
+    /// Whether a process works at a socket just now.
+    sk_owned = Member("sock", "sk_lock", "owned");
     /// Congestion state of a connection, in the low five bits of this byte.
     ca_state = Member("inet_connection_sock", "icsk_ca_state");
     /// Retransmission timeouts in a row.

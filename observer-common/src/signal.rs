@@ -161,6 +161,15 @@ impl Signal {
     /// How many signals there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// What the probes tell the segments apart into that were sent again.
+    pub const SENT_AGAIN: &'static [Signal] = &[
+        Signal::RetransmitSyn,
+        Signal::RetransmitSynAck,
+        Signal::RetransmitFast,
+        Signal::RetransmitTimeout,
+        Signal::RetransmitProbe,
+    ];
+
     /// Whether probes note when it happened last. What every connection does is counted without: reading the clock
     /// would cost as much as counting.
     pub const fn is_timed(self) -> bool {

@@ -163,6 +163,12 @@ impl<const TYPED: bool> Sock<TYPED> {
         read::<u8>(self.0, offset!(sk_shutdown)) != 0
     }
 
+    /// Whether a process works at it just now: what happens to it is that process's doing, and no packet's or timer's.
+    #[inline(always)]
+    pub fn is_owned(self) -> bool {
+        read::<u32>(self.0, offset!(sk_owned)) != 0
+    }
+
     /// How often in a row nothing was acknowledged in time.
     #[inline(always)]
     pub fn timeouts(self) -> u8 {

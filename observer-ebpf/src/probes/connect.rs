@@ -166,10 +166,10 @@ fn connect_failed(sock: TypedSock) {
         error if is_unreachable(error) && sock.timeouts() > 0 => (Signal::ConnectTimedOut, error as u16),
         error if is_unreachable(error) => (Signal::ConnectRefused, error as u16),
         // Before 6.10 the kernel reports the error first, and the process may have taken it by now.
-        0 if !sock.is_shut_down() && sock.timeouts() > 0 => (Signal::ConnectTimedOut, 0),
-        0 if !sock.is_shut_down() => (Signal::ConnectRefused, 0),
-        // Its process closed it. Before the SYN was sent again that is no failure, but the use that some
-        // programs make of connect (a race between addresses).
+        0 if !sock.is_shut_down() && !sock.is_owned() && sock.timeouts() > 0 => (Signal::ConnectTimedOut, 0),
+        0 if !sock.is_shut_down() && !sock.is_owned() => (Signal::ConnectRefused, 0),
+        // Its process closed it, or shut it down, or found its four-tuple taken. Before the SYN was sent again that is no
+        // failure here, but the use that some programs make of connect (a race between addresses).
         0 | ECONNRESET if sock.timeouts() > 0 => (Signal::ConnectAbandoned, 0),
         _ => return,
     };

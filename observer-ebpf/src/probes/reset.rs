@@ -86,9 +86,11 @@ const KNOCKED_AT_MOST: u64 = 1024;
 #[inline(always)]
 fn without_socket(packet: Packet, reason: u16) {
     let mut key = packet.refused_key();
+    // Without a port it stands for the namespace.
+    let is_nowhere = || key.port == 0 || (!is_failing(&key) && !was_served(&key) && !is_room_to_knock());
     if key.signal == Signal::ResetSent as u16 {
         key.reason = reason;
-    } else if !is_failing(&key) && !was_served(&key) && !is_room_to_knock() {
+    } else if is_nowhere() {
         (key.address, key.port) = ([0; 2], 0);
     }
     count_failure(&key, Level::default());

@@ -111,8 +111,10 @@ impl Session {
 
     /// An episode began at this instant.
     fn begin(&mut self, at_ns: u64, mut marks: Vec<Mark>) -> Feed {
-        // The last look before it, so that what follows is the episode's.
-        self.look_everywhere(Vec::new());
+        // The last look before it, so that what follows is the episode's and nothing of it the former one's.
+        let is_under_way = self.started && !self.closed;
+        let former = is_under_way.then_some(Mark::CommandEnded { at_ns, exit_status: None });
+        self.look_everywhere(former.into_iter().collect());
         self.remember();
         self.closed = false;
         let by_itself = !self.started && !self.announced;

@@ -30,20 +30,14 @@ struct Held {
     counted: Signal,
     /// and of those that it does not tell the probes of.
     untold: Option<Signal>,
-    /// Whether the kernel counts others there as well: then a difference means something only where the probes see some.
+    /// Whether the kernel counts others there as well: then it is held against the probes only while they see some.
     and_others: bool,
 }
 
 const HELD: [Held; 2] = [
     Held {
         loss: "unseen:retransmits",
-        seen: &[
-            Signal::RetransmitSyn,
-            Signal::RetransmitSynAck,
-            Signal::RetransmitFast,
-            Signal::RetransmitTimeout,
-            Signal::RetransmitProbe,
-        ],
+        seen: Signal::SENT_AGAIN,
         counted: Signal::SegmentsRetransmitted,
         untold: Some(Signal::RetransmitFailed),
         and_others: false,
@@ -86,9 +80,18 @@ struct Account {
     untold: u64,
     /// Seen by the probes.
     seen: u64,
+    /// The frame in which they saw some last.
+    seen_ns: Option<u64>,
 }
 
+/// The kernel's counter is read so long after the probes saw something, at most.
+const TOGETHER_NS: u64 = 1_000_000_000;
+
 impl Account {
+    fn is_seen(&self, at_ns: u64) -> bool {
+        self.seen_ns.is_some_and(|seen_ns| at_ns.saturating_sub(seen_ns) <= TOGETHER_NS)
+    }
+
     fn unseen(&self) -> u64 {
         self.counted.saturating_sub(self.untold).saturating_sub(self.seen)
     }
@@ -138,14 +141,15 @@ impl Books {
         self.add(increments, |account, increment| {
             if increment.tier.is_probe() && held.seen.contains(&increment.signal) {
                 account.seen += increment.events;
+                account.seen_ns = Some(frame.mono_ns);
             } else if held.untold == Some(increment.signal) {
                 account.untold += increment.events;
             }
         });
-        let accounts = self.by_namespace.values().filter(|account| account.seen > 0 || !held.and_others);
-        self.unseen = accounts.map(Account::unseen).sum();
+        self.unseen = self.by_namespace.values().map(Account::unseen).sum();
         self.add(increments, |account, increment| {
-            if increment.signal == held.counted && !increment.tier.is_probe() {
+            let is_of_these = account.is_seen(frame.mono_ns) || !held.and_others;
+            if is_of_these && increment.signal == held.counted && !increment.tier.is_probe() {
                 account.counted += increment.events;
             }
         });
@@ -292,13 +296,15 @@ mod tests {
             audit.enter(&read_of(Signal::ConntrackDrop), &[]);
             for (seen, counted) in frames {
                 let both = [of(Tier::Kprobe, *seen), of(Tier::Counter, *counted)];
-                audit.enter(&read_of(Signal::ConntrackDrop), &both);
+                let told = both.into_iter().filter(|increment| increment.events > 0);
+                audit.enter(&read_of(Signal::ConntrackDrop), &told.collect::<Vec<_>>());
             }
             audit.losses(&BTreeMap::new()).collect::<Vec<_>>()
         };
         assert_eq!(unseen(&[(213, 214), (0, 0)]), [("unseen:conntrack_drop", 1)]);
         assert_eq!(unseen(&[(214, 214), (0, 0)]), []);
         assert_eq!(unseen(&[(0, 3), (0, 0)]), [], "two packets of a new connection met");
+        assert_eq!(unseen(&[(0, 3), (5, 5), (0, 0)]), [], "and did so long before");
     }
 
     #[test]

@@ -157,10 +157,12 @@ impl Episodes {
                 }
                 now.iter().zip(&mut *peak).for_each(|(now, peak)| *peak = peak.max(*now));
                 let idle = usual.unwrap_or([0.0; 2]).map(|usual| usual * LEAVES_IDLE + FLOOR);
-                // Before there was a load, there is none that could be over.
+                // Before there was a load, there is none that could be over. What was usual may have been the load itself.
                 let was_there = peak.iter().zip(&idle).any(|(peak, idle)| peak > idle);
-                let is_low = |at: usize| now[at] <= peak[at] * FALLS_TO || now[at] <= idle[at];
-                if !was_there || !(0..now.len()).all(is_low) {
+                let has_fallen = |at: usize| now[at] <= peak[at] * FALLS_TO;
+                let is_low = |at: usize| has_fallen(at) || (was_there && now[at] <= idle[at]);
+                let is_any = peak.iter().any(|peak| *peak > FLOOR);
+                if !is_any || !(0..now.len()).all(is_low) {
                     *fallen_ns = None;
                     return None;
                 }
@@ -304,6 +306,16 @@ mod tests {
     #[test]
     fn a_test_that_dips_is_one_although_it_was_there_from_the_beginning() {
         assert_eq!(waiting(&[(200, 300.0, 50.0), (3, 0.0, 50.0), (60, 300.0, 50.0)]), []);
+    }
+
+    #[test]
+    fn an_episode_that_someone_began_under_load_is_over_with_it() {
+        let mut episodes = Episodes::default();
+        episodes.begin_waiting(0);
+        assert_eq!(boundaries(&mut episodes, &[(20, 1_000.0, 50.0)]), []);
+        episodes.begin();
+        let found = boundaries(&mut episodes, &[(20, 1_000.0, 50.0), (15, 0.0, 0.0)]);
+        assert!(matches!(found[..], [(30.0, Boundary::Ended { .. })]), "{found:?}");
     }
 
     #[test]

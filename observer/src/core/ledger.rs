@@ -25,6 +25,8 @@ use super::{
 const RECENT: usize = 64;
 /// An episode is seen to have begun at most this late.
 const LATELY_NS: u64 = 2_000_000_000;
+/// As much of what happened lately is kept: where there is more, the oldest of it stays the former episode's.
+const LATELY: usize = 10_000;
 
 /// The account. All maps are ordered, so that the same frames give the same bytes.
 #[derive(Clone, Debug, Default)]
@@ -254,6 +256,7 @@ impl Ledger {
         let counts = self.may_be_of_load(sample.since_ns, lines::use_outlasts_load(sample.resource));
         if !self.is_last() {
             self.used_lately.push_back(sample.clone());
+            self.used_lately.drain(..self.used_lately.len().saturating_sub(LATELY));
         }
         let place = self.usages.entry((sample.resource, subject));
         let is_first = matches!(place, Entry::Vacant(_));
@@ -301,6 +304,7 @@ impl Ledger {
         if !self.is_last() && increment.events > 0 {
             let late = Late { sample: sample.clone(), increment: increment.clone(), is_longest };
             self.lately.push_back(late);
+            self.lately.drain(..self.lately.len().saturating_sub(LATELY));
         }
         let increment = self.count(sample, increment);
         (increment.events > 0).then_some(increment)

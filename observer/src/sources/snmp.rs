@@ -2,7 +2,7 @@
 //!
 //! It counts every TCP segment that arrives (InSegs), of IPv4 and IPv6 alike. While none does, no
 //! listener can drop anything and no queue can grow, and the dearer sources do not read again. Where some do
-//! anyway, it is read at every second tick.
+//! anyway, it is read at every second tick, and whenever something was sent again: that is judged by how much was sent.
 
 use observer_common::Signal;
 
@@ -10,7 +10,7 @@ use super::{
     Clock, Samples, Source, Window,
     error::{Problems, SourceError},
     text,
-    world::World,
+    world::{Namespace, World},
 };
 use crate::core::{frame::Resource, subject::Subject};
 
@@ -42,7 +42,7 @@ impl Source for Snmp {
         let mut problems = Problems::default();
         for namespace in world.due_namespaces() {
             namespace.quiet = None;
-            if !namespace.rest_due {
+            if !is_due(namespace) {
                 continue;
             }
             let (window, text) = Window::around(clock, || namespace.read("snmp", &mut self.buffer));
@@ -71,6 +71,11 @@ impl Source for Snmp {
         }
         problems.finish()
     }
+}
+
+/// Whether it is read at the namespace's turn.
+const fn is_due(namespace: &Namespace) -> bool {
+    namespace.rest_due || namespace.losing
 }
 
 /// What is of interest in section Tcp.
@@ -106,6 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::frame::{Frame, SignalSample, Tier};
 
     /// A column that is not asked for may be negative, as MaxConn is.
     const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\n\
@@ -124,6 +130,34 @@ mod tests {
             resets: 9,
         };
         assert_eq!(parse(SNMP), Ok(expected));
+    }
+
+    #[test]
+    fn what_was_sent_is_read_when_something_was_sent_again() {
+        let mut world = World::default();
+        world.namespaces.push(Namespace::new(7, 1, true));
+        world.namespaces[0].rest_due = false;
+        let counted = |signal| SignalSample {
+            signal,
+            tier: Tier::Tracepoint,
+            subject: Subject::namespace(7),
+            reason: None,
+            generator: false,
+            count: 1,
+            first_ns: None,
+            last_ns: None,
+            peak: None,
+            limit: None,
+            read_ns: 2,
+            since_ns: 1,
+        };
+        let mut is_due_after = |signals: &[Signal]| {
+            let signals = signals.iter().copied().map(counted).collect();
+            world.stir(2, &Frame { signals, ..Frame::default() });
+            is_due(&world.namespaces[0])
+        };
+        assert!(is_due_after(&[Signal::ConnectAttempt, Signal::RetransmitSyn]));
+        assert!(!is_due_after(&[Signal::ConnectAttempt]));
     }
 
     #[test]

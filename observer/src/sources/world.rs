@@ -6,6 +6,8 @@ use std::{
     net::SocketAddr,
 };
 
+use observer_common::Signal;
+
 use super::{
     cgroups::CgroupMounts,
     changes::Window,
@@ -61,6 +63,11 @@ impl World {
         let stirred: BTreeSet<u32> = frame.signals.iter().filter_map(|sample| sample.subject.netns).collect();
         for namespace in self.namespaces.iter_mut().filter(|namespace| stirred.contains(&namespace.id)) {
             namespace.active_ns = now_ns;
+        }
+        let lost = frame.signals.iter().filter(|sample| Signal::SENT_AGAIN.contains(&sample.signal));
+        let losing: BTreeSet<u32> = lost.filter_map(|sample| sample.subject.netns).collect();
+        for namespace in &mut self.namespaces {
+            namespace.losing = losing.contains(&namespace.id);
         }
     }
 
@@ -135,6 +142,8 @@ pub(super) struct Namespace {
     /// Its latest read, if that found no segment for a while. What only a segment can change was then as it had
     /// been read last, so it need not be read again.
     pub(super) quiet: Option<Window>,
+    /// Whether a probe saw something sent again since the tick before: it is judged by how much was sent.
+    pub(super) losing: bool,
     /// What its listeners have dropped, as `netstat` counts it.
     pub(super) dropped: Option<u64>,
     /// Whether one of them is seen to have dropped something that `netstat` has not been read for.
@@ -174,6 +183,7 @@ impl Namespace {
             sent: None,
             active_ns: 0,
             quiet: None,
+            losing: false,
             dropped: None,
             dropping: false,
             sockstat_ns: None,

@@ -96,7 +96,9 @@ impl Memory {
         let (window, events) = Window::around(clock, || read_events(place, failed, buffer));
         let Some(events) = place.if_there(events)? else { return Ok(Found::default()) };
         place.tell(Signal::OomKill, events.oom_kill, window, out);
-        place.tell(Signal::MemoryMax, events.max, window, out);
+        if may_have_failed {
+            place.tell(Signal::MemoryMax, events.max, window, out);
+        }
         if let Some(high) = events.high {
             place.tell(Signal::MemoryHigh, high, window, out);
         }
