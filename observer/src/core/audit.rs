@@ -2,8 +2,9 @@
 //! has a name.
 //!
 //! A kernel may skip a program without a word. Seen so far: a sandboxed one that runs no tracing program in an
-//! interrupt over the machine's first process; and kernels that skip a kprobe's program while another one, or a read of a
-//! map, is under way on the CPU (`trace_call_bpf`, kernel/trace/bpf_trace.c), or the kprobe itself while another one is.
+//! interrupt over the machine's first process; and 5.10, where one of 214 runs of a kprobe and its kretprobe was missing. A
+//! kernel skips a kprobe's program while another one, or a read of a map, is under way on the CPU (`trace_call_bpf`,
+//! kernel/trace/bpf_trace.c), and the kprobe itself while another one is.
 //!
 //! Kernel: `__tcp_retransmit_skb` and `tcp_rtx_synack` (net/ipv4/tcp_output.c) count a segment in RetransSegs and
 //! then tell the tracepoints of it, unless it did not leave the host (TCPRetransFail). `nf_conntrack_in`

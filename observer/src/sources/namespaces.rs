@@ -234,13 +234,7 @@ mod tests {
     use observer_common::Signal;
 
     use super::*;
-    use crate::{
-        core::{
-            frame::{Frame, SignalSample, Tier},
-            subject::Subject,
-        },
-        sources::world::{Listener, Process},
-    };
+    use crate::sources::world::{Listener, Process, counted_in};
 
     #[test]
     fn the_link_names_the_namespace() {
@@ -283,21 +277,7 @@ mod tests {
         assert!(is_due(&mut world, ms(701)));
         world.everywhere = false;
         assert!(!is_due(&mut world, ms(702)));
-        let counted = SignalSample {
-            signal: Signal::ConnectAttempt,
-            tier: Tier::Tracepoint,
-            subject: Subject::namespace(7),
-            reason: None,
-            generator: false,
-            count: 1,
-            first_ns: None,
-            last_ns: None,
-            peak: None,
-            limit: None,
-            read_ns: ms(703),
-            since_ns: ms(702),
-        };
-        world.stir(ms(703), &Frame { signals: vec![counted], ..Frame::default() });
+        world.stir(ms(703), &counted_in(7, &[Signal::ConnectAttempt]));
         assert!(is_due(&mut world, ms(703)));
     }
 

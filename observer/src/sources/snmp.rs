@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::frame::{Frame, SignalSample, Tier};
+    use crate::sources::world::counted_in;
 
     /// A column that is not asked for may be negative, as MaxConn is.
     const SNMP: &str = "Ip: Forwarding DefaultTTL\nIp: 2 64\n\
@@ -137,23 +137,8 @@ mod tests {
         let mut world = World::default();
         world.namespaces.push(Namespace::new(7, 1, true));
         world.namespaces[0].rest_due = false;
-        let counted = |signal| SignalSample {
-            signal,
-            tier: Tier::Tracepoint,
-            subject: Subject::namespace(7),
-            reason: None,
-            generator: false,
-            count: 1,
-            first_ns: None,
-            last_ns: None,
-            peak: None,
-            limit: None,
-            read_ns: 2,
-            since_ns: 1,
-        };
         let mut is_due_after = |signals: &[Signal]| {
-            let signals = signals.iter().copied().map(counted).collect();
-            world.stir(2, &Frame { signals, ..Frame::default() });
+            world.stir(2, &counted_in(7, signals));
             is_due(&world.namespaces[0])
         };
         assert!(is_due_after(&[Signal::ConnectAttempt, Signal::RetransmitSyn]));

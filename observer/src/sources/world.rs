@@ -280,3 +280,27 @@ pub(super) struct Sysctls {
     /// Ports of that range that are not in `net.ipv4.ip_local_reserved_ports`.
     pub(super) free_ports: Option<u64>,
 }
+
+/// A frame in which a probe counted one of each of these signals in a namespace.
+#[cfg(test)]
+pub(super) fn counted_in(netns: u32, signals: &[Signal]) -> Frame {
+    use crate::core::{
+        frame::{SignalSample, Tier},
+        subject::Subject,
+    };
+    let counted = |signal: &Signal| SignalSample {
+        signal: *signal,
+        tier: Tier::Tracepoint,
+        subject: Subject::namespace(netns),
+        reason: None,
+        generator: false,
+        count: 1,
+        first_ns: None,
+        last_ns: None,
+        peak: None,
+        limit: None,
+        read_ns: 2,
+        since_ns: 1,
+    };
+    Frame { signals: signals.iter().map(counted).collect(), ..Frame::default() }
+}

@@ -1,6 +1,11 @@
 //! A router that knows no way to anywhere, in a network namespace of its own.
 
-use std::{os::fd::AsRawFd as _, thread, time::Duration};
+use std::{
+    net::SocketAddrV4,
+    os::fd::{AsRawFd as _, OwnedFd},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Result;
 use nix::sys::socket::{
@@ -18,19 +23,25 @@ const WAY: Duration = Duration::from_millis(5);
 pub fn play() -> Result<()> {
     netns::create()?;
     netns::loopback_up()?;
-    // A datagram packet socket begins at the IP header; what it forwards itself is nothing, so the kernel drops it.
+    // A datagram packet socket begins at the IP header. The kernel itself forwards nothing here.
     let tap = socket(AddressFamily::Packet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::EthIp)?;
     let icmp = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp)?;
-    thread::spawn(move || -> Result<()> {
-        let mut buffer = [0; 2048];
-        loop {
-            let length = recv(tap.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-            let Some((client, message)) = packet::net_unreachable(&buffer[..length]) else { continue };
-            thread::sleep(WAY);
-            let to = SockaddrIn::from(std::net::SocketAddrV4::new(client, 0));
-            sendto(icmp.as_raw_fd(), &message, &to, MsgFlags::empty())?;
+    thread::spawn(move || {
+        if let Err(error) = answer(&tap, &icmp) {
+            eprintln!("the router answers no more: {error:#}");
         }
     });
     ready()?;
     obey(Tally::default, |_| {})
+}
+
+fn answer(tap: &OwnedFd, icmp: &OwnedFd) -> Result<()> {
+    let mut buffer = [0; 2048];
+    loop {
+        let length = recv(tap.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let Some((client, message)) = packet::net_unreachable(&buffer[..length]) else { continue };
+        thread::sleep(WAY);
+        let to = SockaddrIn::from(SocketAddrV4::new(client, 0));
+        sendto(icmp.as_raw_fd(), &message, &to, MsgFlags::empty())?;
+    }
 }

@@ -99,7 +99,7 @@ fn from_elsewhere(stage: &Stage) -> Result<Ending> {
     Expect { role: "target", deciding: &["syn_refused"], ..CONNECTION_REFUSED }.check_first(&truth, &finished)
 }
 
-/// A router sends at most five such messages at once to anyone, and then one a second (`ip_error`, net/ipv4/route.c).
+/// Each is answered with an ICMP message; so few are a fault where nothing else was tried.
 const MESSAGES: u32 = 5;
 
 fn unreachable(stage: &Stage) -> Result<Ending> {
