@@ -31,7 +31,7 @@ use crate::{
 /// an answer that is under way is not to meet a closed socket, which would be a reset.
 const STOP_CHECK: Duration = Duration::from_millis(20);
 const LAST_LOOKS: u32 = 50;
-/// How long the last acknowledgement of a connection may take.
+/// How long the end of a connection may take.
 const PARTING: Duration = Duration::from_secs(2);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n";
@@ -272,7 +272,8 @@ impl Traffic {
     fn converse(&self, mut stream: TcpStream, deadline: Instant) -> Option<TcpStream> {
         let before = retransmits(&stream);
         let (exchanged, bracket) = Bracket::around(|| self.exchange(&mut stream, deadline));
-        if self.options.lose_per_mille > 0 {
+        // Its end comes with the service's, which may be later than that of a load that does not wait for it.
+        if self.options.lose_per_mille > 0 || self.options.close_first {
             part(&stream);
         }
         self.ledger.retransmits(retransmits(&stream) - before);
@@ -349,8 +350,8 @@ impl Traffic {
     }
 }
 
-/// Says goodbye, and waits until that has been heard, so that nothing is sent again unseen: the service has
-/// closed already, and the socket ends when its FIN is acknowledged.
+/// Says goodbye, and waits until both sides have, so that nothing happens unseen: where the service has closed already,
+/// the socket ends when its FIN is acknowledged, else when the service's arrives.
 fn part(stream: &TcpStream) {
     let deadline = Instant::now() + PARTING;
     let parting = stream.shutdown(Shutdown::Write).is_ok();
