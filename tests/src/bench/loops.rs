@@ -35,7 +35,8 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn calls_per_s(length: Duration) -> f64 {
+/// Calls of getppid per second.
+pub fn calls_per_s(length: Duration) -> f64 {
     let (begun, mut calls) = (Instant::now(), 0);
     while begun.elapsed() < length {
         for _ in 0..CALLS {

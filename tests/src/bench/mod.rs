@@ -2,15 +2,17 @@
 //!
 //! - [`paired`] takes turns and makes medians of it, [`rivals`] are what takes turns: observer, and what one would use
 //!   instead;
-//! - [`requests`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets, [`user_space`],
+//! - [`requests`], [`looks`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets, [`user_space`],
 //!   [`ticks`], [`growth`], [`latency`] and [`soak`] observer itself, [`crowded`] both where there are many sockets;
-//! - [`web`] and [`traffic`] are what is observed, [`served`] and [`screen`] how observer is looked at.
+//! - [`web`], [`clients`] and [`traffic`] are what is observed, [`served`] and [`screen`] how observer is looked at.
 
+mod clients;
 mod crowded;
 mod crowds;
 mod full_queue;
 mod growth;
 mod latency;
+mod looks;
 mod loops;
 mod paired;
 mod programs;
@@ -57,6 +59,7 @@ pub struct Bench {
 /// All of them.
 pub const ALL: &[Bench] = &[
     requests::BENCH,
+    looks::BENCH,
     loops::BENCH,
     storm::BENCH,
     programs::BENCH,

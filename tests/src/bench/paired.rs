@@ -73,12 +73,14 @@ pub fn take_turns(
             before = after;
         }
     }
-    let spreads = |turns: Vec<Vec<f64>>| {
-        let quantities = turns.first().map_or(0, Vec::len);
-        (0..quantities).map(|at| Spread::of(turns.iter().map(|turn| turn[at]).collect())).collect()
-    };
     let of_each = rivals.iter().zip(ratios).filter(|(_, turns)| !turns.is_empty());
-    Ok(of_each.map(|(rival, turns)| Ratios { rival: *rival, quantities: spreads(turns) }).collect())
+    Ok(of_each.map(|(rival, turns)| Ratios { rival: *rival, quantities: spreads(&turns) }).collect())
+}
+
+/// Of each quantity, what the turns gave.
+pub fn spreads(turns: &[Vec<f64>]) -> Vec<Spread> {
+    let quantities = turns.first().map_or(0, Vec::len);
+    (0..quantities).map(|at| Spread::of(turns.iter().map(|turn| turn[at]).collect())).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::time::TimeValLike as _,
+    sys::{signal::Signal, time::TimeValLike as _},
     time::{clock_getcpuclockid, clock_gettime},
     unistd::Pid,
 };
@@ -21,8 +21,8 @@ use crate::{
     stage::{PATIENCE, Stage},
 };
 
-/// Before the first episode it watches for two seconds; then it is at work.
-const PRE_ROLL: Duration = Duration::from_millis(2500);
+/// Before the first episode it watches for two seconds, and gets to know the machine; then it is at work.
+const PRE_ROLL: Duration = Duration::from_secs(4);
 
 /// An observer that serves; dropping it ends it.
 pub struct Served {
@@ -46,9 +46,14 @@ pub struct Ticks {
 }
 
 impl Ticks {
+    /// How many there were since.
+    pub fn since(self, before: Self) -> f64 {
+        self.all - before.all
+    }
+
     /// Of the ticks since, the share that came late.
     pub fn late_since(self, before: Self) -> f64 {
-        (self.late - before.late) / (self.all - before.all).max(1.0)
+        (self.late - before.late) / self.since(before).max(1.0)
     }
 }
 
@@ -142,15 +147,31 @@ impl Served {
         self.running.pid()
     }
 
-    /// The most resident memory that it had so far, as it says of itself.
-    pub fn peak_bytes(&self) -> Result<f64> {
-        self.sum("observer_peak_resident_memory_bytes ")
+    /// Stops it, or lets it go on. Its programs count either way.
+    pub fn let_go_on(&self, goes_on: bool) -> Result<()> {
+        self.running.signal(if goes_on { Signal::SIGCONT } else { Signal::SIGSTOP })
+    }
+
+    /// The most resident memory that it had so far.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Forgets the most that it had so far: it is what it has now (`clear_refs`, proc(5)).
+    pub fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.running.pid());
+        fs::write(&path, "5").with_context(|| format!("cannot write to {path}"))
     }
 
     /// Resident memory.
     pub fn resident_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    fn status_bytes(&self, name: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.with_context(|| format!("observer has no {name}"))?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
     }
 }

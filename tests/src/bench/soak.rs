@@ -32,12 +32,14 @@ const LEAST_SAMPLES: u32 = 40;
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let own = Own::start(stage)?;
     let observer = Served::start(stage)?;
+    let loading = observer.peak_bytes()? as f64 / 1e6;
+    observer.forget_peak()?;
     let mut load = own.begin(CLIENTS, CLIENTS_REST, plan.soak * 2)?;
     let (ticks, cost) = (observer.ticks()?, observer.cost()?);
     let resident = resident_mb(&observer, plan.soak)?;
     let late = observer.ticks()?.late_since(ticks);
     let share = observer.used_since(cost)?.share;
-    let highest = observer.peak_bytes()? / 1e6;
+    let highest = observer.peak_bytes()? as f64 / 1e6;
     let connections = Own::stop(&mut load)? / plan.soak.as_secs_f64();
 
     let when = format!("{} min", plan.soak.as_secs() / 60);
@@ -49,6 +51,7 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     BENCH.tell("resident memory, last quarter", when, "MB", last, Some(MEMORY))?;
     let growth = last.median / second.median;
     BENCH.tell("resident memory, last quarter over second", when, "ratio", growth, Some(FLAT))?;
+    BENCH.tell("resident memory, at its highest", "while the probes are loaded", "MB", loading, None)?;
     BENCH.tell("resident memory, at its highest", when, "MB", highest, Some(MEMORY))?;
     BENCH.tell("late ticks", when, "of all", late, Some(LATE))?;
     BENCH.tell("CPU time of observer", when, "of a core", share, Some(SHARE))

@@ -1,0 +1,89 @@
+//! What the looks alone take from others: observer looks, or is stopped, in quick turns. The programs stay attached and
+//! count in both; what they cost is told by `programs`.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    Bench, Budget, Plan,
+    clients::Clients,
+    loops::calls_per_s,
+    paired::spreads,
+    served::Served,
+    web::{Load, Web},
+};
+use crate::stage::Stage;
+
+pub const BENCH: Bench = Bench {
+    name: "looks",
+    about: "what the looks alone take: p99 and requests/s of nginx, and a getppid loop, looking over stopped",
+    play,
+};
+
+/// Long enough for two looks, and so short that what else goes on on the machine is in the turns on either side as well.
+const TURN: Duration = Duration::from_millis(200);
+/// The look that a stop delayed comes before a turn, which then has as many as any other time.
+const SETTLED: Duration = Duration::from_millis(20);
+/// Observer does not have to begin anew for a turn, so there can be many.
+const TURNS_A_ROUND: usize = 40;
+
+/// Something that is measured in each turn.
+struct Quantity {
+    what: String,
+    budget: Budget,
+}
+
+fn play(stage: &Stage, plan: &Plan) -> Result<()> {
+    let web = Web::start(stage)?;
+    for load in [Load::KeepAlive, Load::ConnectionPerRequest] {
+        let named = |what, budget| Quantity { what: format!("{what}, {}", load.name()), budget };
+        let quantities = [named("p99", Budget::AtMost(1.02)), named("requests/s", Budget::AtLeast(0.99))];
+        let mut clients = Clients::start(web.inside(), load);
+        measure(stage, plan, &quantities, || {
+            clients.turn(TURN).map(|answered| vec![answered.p99_ms, answered.requests_per_s])
+        })?;
+    }
+    drop(web);
+    let calls = Quantity { what: "getppid calls/s".into(), budget: Budget::AtLeast(1.0 / 1.01) };
+    measure(stage, plan, &[calls], || Ok(vec![calls_per_s(TURN)]))
+}
+
+/// Has looks and nothing take turns, with observer stopped before and after each.
+fn measure(
+    stage: &Stage,
+    plan: &Plan,
+    quantities: &[Quantity],
+    mut turn: impl FnMut() -> Result<Vec<f64>>,
+) -> Result<()> {
+    let observer = Served::start(stage)?;
+    let ticks = observer.ticks()?;
+    let mut turn = |looks: bool| {
+        observer.let_go_on(looks)?;
+        thread::sleep(SETTLED);
+        turn()
+    };
+    // The first turn warms up.
+    turn(false)?;
+    let mut before = turn(false)?;
+    let turns = plan.rounds * TURNS_A_ROUND;
+    // Of the looks, and of nothing.
+    let mut ratios = [Vec::new(), Vec::new()];
+    for _ in 0..turns {
+        for (looks, ratios) in [true, false].into_iter().zip(&mut ratios) {
+            let (during, after) = (turn(looks)?, turn(false)?);
+            let around = before.iter().zip(&after).map(|(before, after)| f64::midpoint(*before, *after));
+            ratios.push(during.iter().zip(around).map(|(during, around)| during / around).collect());
+            before = after;
+        }
+    }
+    observer.let_go_on(true)?;
+    let looked = observer.ticks()?.since(ticks) / turns as f64;
+    ensure!(looked >= 2.0, "observer looked {looked} times in a turn of {TURN:?}");
+    let [looks, nothing] = ratios.map(|turns: Vec<Vec<f64>>| spreads(&turns));
+    for (at, Quantity { what, budget }) in quantities.iter().enumerate() {
+        BENCH.tell(what, "the looks", "on/off", looks[at], Some(*budget))?;
+        BENCH.tell(what, "nothing", "on/off", nothing[at], None)?;
+    }
+    Ok(())
+}
