@@ -270,15 +270,15 @@ impl Observation {
         if let Some(exposed) = &self.exposed {
             exposed.looked(&frame, &update, &happened, &self.engine);
         }
-        if let Some(ring) = &mut self.ring {
-            ring.frame(frame.clone());
-        }
         if let Some(recorder) = &mut self.recorder {
             let judged = Judged::of(&frame, &happened, &self.engine);
             let before_ns = mono_ns();
-            recorder.frame(frame);
+            recorder.frame(frame.clone());
             judged.into_iter().for_each(|judged| recorder.judged(judged));
             self.recording_ns = mono_ns().saturating_sub(before_ns);
+        }
+        if let Some(ring) = &mut self.ring {
+            ring.frame(frame);
         }
         happened
     }

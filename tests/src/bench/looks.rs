@@ -1,5 +1,5 @@
 //! What the looks alone take from others: observer looks, or is stopped, in quick turns. The programs stay attached and
-//! count in both; what they cost is told by `programs`.
+//! count in both; what they cost is told by `attached` and `programs`.
 
 use std::{thread, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{
     Bench, Budget, Plan,
     clients::Clients,
     loops::calls_per_s,
-    paired::spreads,
+    paired::quick_turns,
     served::Served,
     web::{Load, Web},
 };
@@ -49,7 +49,6 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     measure(stage, plan, &[calls], || Ok(vec![calls_per_s(TURN)]))
 }
 
-/// Has looks and nothing take turns, with observer stopped before and after each.
 fn measure(
     stage: &Stage,
     plan: &Plan,
@@ -57,33 +56,18 @@ fn measure(
     mut turn: impl FnMut() -> Result<Vec<f64>>,
 ) -> Result<()> {
     let observer = Served::start(stage)?;
-    let ticks = observer.ticks()?;
-    let mut turn = |looks: bool| {
+    let (ticks, turns) = (observer.ticks()?, plan.rounds * TURNS_A_ROUND);
+    let of_each = quick_turns(turns, |looks| {
         observer.let_go_on(looks)?;
         thread::sleep(SETTLED);
         turn()
-    };
-    // The first turn warms up.
-    turn(false)?;
-    let mut before = turn(false)?;
-    let turns = plan.rounds * TURNS_A_ROUND;
-    // Of the looks, and of nothing.
-    let mut ratios = [Vec::new(), Vec::new()];
-    for _ in 0..turns {
-        for (looks, ratios) in [true, false].into_iter().zip(&mut ratios) {
-            let (during, after) = (turn(looks)?, turn(false)?);
-            let around = before.iter().zip(&after).map(|(before, after)| f64::midpoint(*before, *after));
-            ratios.push(during.iter().zip(around).map(|(during, around)| during / around).collect());
-            before = after;
-        }
-    }
+    })?;
     observer.let_go_on(true)?;
     let looked = observer.ticks()?.since(ticks) / turns as f64;
     ensure!(looked >= 2.0, "observer looked {looked} times in a turn of {TURN:?}");
-    let [looks, nothing] = ratios.map(|turns: Vec<Vec<f64>>| spreads(&turns));
     for (at, Quantity { what, budget }) in quantities.iter().enumerate() {
-        BENCH.tell(what, "the looks", "on/off", looks[at], Some(*budget))?;
-        BENCH.tell(what, "nothing", "on/off", nothing[at], None)?;
+        BENCH.tell(what, "the looks", "on/off", of_each.on[at], Some(*budget))?;
+        BENCH.tell(what, "nothing", "on/off", of_each.nothing[at], None)?;
     }
     Ok(())
 }

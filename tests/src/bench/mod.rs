@@ -2,10 +2,11 @@
 //!
 //! - [`paired`] takes turns and makes medians of it, [`rivals`] are what takes turns: observer, and what one would use
 //!   instead;
-//! - [`requests`], [`looks`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets, [`user_space`],
+//! - [`requests`], [`looks`], [`attached`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets, [`user_space`],
 //!   [`ticks`], [`growth`], [`latency`] and [`soak`] observer itself, [`crowded`] both where there are many sockets;
 //! - [`web`], [`clients`] and [`traffic`] are what is observed, [`served`] and [`screen`] how observer is looked at.
 
+mod attached;
 mod clients;
 mod crowded;
 mod crowds;
@@ -60,6 +61,7 @@ pub struct Bench {
 pub const ALL: &[Bench] = &[
     requests::BENCH,
     looks::BENCH,
+    attached::BENCH,
     loops::BENCH,
     storm::BENCH,
     programs::BENCH,

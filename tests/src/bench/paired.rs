@@ -12,7 +12,7 @@ use crate::stage::Stage;
 const SURE: f64 = 1.96;
 
 /// The kernel is still at work for a moment when something has ended: it frees programs and maps.
-const CLEARED: Duration = Duration::from_millis(200);
+pub const CLEARED: Duration = Duration::from_millis(200);
 
 /// The median of some numbers, and how far it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,8 +77,35 @@ pub fn take_turns(
     Ok(of_each.map(|(rival, turns)| Ratios { rival: *rival, quantities: spreads(&turns) }).collect())
 }
 
+/// What quick turns gave, of each quantity.
+pub struct Quick {
+    /// With the thing on.
+    pub on: Vec<Spread>,
+    /// With it off as well: what the machine does of itself.
+    pub nothing: Vec<Spread>,
+}
+
+/// Has one thing and nothing take so many turns each, with all off before and after each. `turn` turns the thing on or off, as
+/// it is told, which is to be quick: the more turns, and the closer to one another, the less the machine's noise matters.
+pub fn quick_turns(turns: usize, mut turn: impl FnMut(bool) -> Result<Vec<f64>>) -> Result<Quick> {
+    // The first turn warms up.
+    turn(false)?;
+    let mut before = turn(false)?;
+    let mut ratios = [Vec::new(), Vec::new()];
+    for _ in 0..turns {
+        for (on, ratios) in [true, false].into_iter().zip(&mut ratios) {
+            let (during, after) = (turn(on)?, turn(false)?);
+            let around = before.iter().zip(&after).map(|(before, after)| f64::midpoint(*before, *after));
+            ratios.push(during.iter().zip(around).map(|(during, around)| during / around).collect());
+            before = after;
+        }
+    }
+    let [on, nothing] = ratios.map(|turns: Vec<Vec<f64>>| spreads(&turns));
+    Ok(Quick { on, nothing })
+}
+
 /// Of each quantity, what the turns gave.
-pub fn spreads(turns: &[Vec<f64>]) -> Vec<Spread> {
+fn spreads(turns: &[Vec<f64>]) -> Vec<Spread> {
     let quantities = turns.first().map_or(0, Vec::len);
     (0..quantities).map(|at| Spread::of(turns.iter().map(|turn| turn[at]).collect())).collect()
 }

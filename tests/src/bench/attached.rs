@@ -1,0 +1,45 @@
+//! What the programs take from a service, by the clock: they are attached, and observer is stopped.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    Bench, Budget, Plan,
+    clients::Clients,
+    paired::{CLEARED, quick_turns},
+    served::Served,
+    web::{Load, Web},
+};
+use crate::stage::Stage;
+
+pub const BENCH: Bench = Bench {
+    name: "attached",
+    about: "what the programs take, by the clock: requests/s and p99 of nginx with a connection per request",
+    play,
+};
+
+const TURN: Duration = Duration::from_millis(300);
+/// Loading keeps a CPU busy, and what it did to the caches is not the programs' cost.
+const SETTLED: Duration = Duration::from_millis(100);
+const TURNS_A_ROUND: usize = 30;
+
+fn play(stage: &Stage, plan: &Plan) -> Result<()> {
+    let web = Web::start(stage)?;
+    let mut clients = Clients::start(web.inside(), Load::ConnectionPerRequest);
+    let of_each = quick_turns(plan.rounds * TURNS_A_ROUND, |attached| {
+        let observer = attached.then(|| Served::attach(stage)).transpose()?;
+        thread::sleep(SETTLED);
+        let answered = clients.turn(TURN)?;
+        drop(observer);
+        thread::sleep(CLEARED);
+        Ok(vec![answered.requests_per_s, answered.p99_ms])
+    })?;
+    let quantities = [("requests/s", Budget::AtLeast(0.99)), ("p99", Budget::AtMost(1.02))];
+    for (at, (what, budget)) in quantities.into_iter().enumerate() {
+        let what = format!("{what}, {}", Load::ConnectionPerRequest.name());
+        BENCH.tell(&what, "the programs", "on/off", of_each.on[at], Some(budget))?;
+        BENCH.tell(&what, "nothing", "on/off", of_each.nothing[at], None)?;
+    }
+    Ok(())
+}
