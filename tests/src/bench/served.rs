@@ -74,15 +74,8 @@ impl Served {
         Ok(begun)
     }
 
-    /// Starts it and stops it as soon as its programs are attached: they count, and nobody looks.
-    pub fn attach(stage: &Stage) -> Result<Self> {
-        let begun = Self::begin(stage)?;
-        begun.let_go_on(false)?;
-        Ok(begun)
-    }
-
     /// Starts it and waits until it listens, which is when its programs are attached.
-    fn begin(stage: &Stage) -> Result<Self> {
+    pub fn begin(stage: &Stage) -> Result<Self> {
         let mut command = Command::new(stage.observer().context("there is no observer")?);
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         let running = Running::start("observer", command, stage.folder())?;
