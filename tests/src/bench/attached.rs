@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     Bench, Budget, Plan,
     clients::Clients,
-    paired::{CLEARED, quick_turns},
+    paired::{CLEARED, Quantity, quick_turns},
     served::Served,
     web::{Load, Web},
 };
@@ -36,13 +36,10 @@ fn play(stage: &Stage, plan: &Plan) -> Result<()> {
         }
         Ok(vec![answered.requests_per_s, answered.p99_ms])
     })?;
-    let quantities = [("requests/s", Budget::AtLeast(0.99)), ("p99", Budget::AtMost(1.02))];
-    for (at, (what, budget)) in quantities.into_iter().enumerate() {
-        let what = format!("{what}, {}", Load::ConnectionPerRequest.name());
-        BENCH.tell(&what, "the programs", "on/off", of_each.on[at], Some(budget))?;
-        BENCH.tell(&what, "nothing", "on/off", of_each.nothing[at], None)?;
-    }
-    Ok(())
+    let named =
+        |what, budget| Quantity { what: format!("{what}, {}", Load::ConnectionPerRequest.name()), budget };
+    let quantities = [named("requests/s", Budget::AtLeast(0.99)), named("p99", Budget::AtMost(1.02))];
+    of_each.tell(&BENCH, "the programs", &quantities)
 }
 
 /// An observer whose programs are at work, and that looks no more.

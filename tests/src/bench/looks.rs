@@ -9,7 +9,7 @@ use super::{
     Bench, Budget, Plan,
     clients::Clients,
     loops::calls_per_s,
-    paired::quick_turns,
+    paired::{Quantity, quick_turns},
     served::Served,
     web::{Load, Web},
 };
@@ -27,12 +27,6 @@ const TURN: Duration = Duration::from_millis(200);
 const SETTLED: Duration = Duration::from_millis(20);
 /// Observer does not have to begin anew for a turn, so there can be many.
 const TURNS_A_ROUND: usize = 40;
-
-/// Something that is measured in each turn.
-struct Quantity {
-    what: String,
-    budget: Budget,
-}
 
 fn play(stage: &Stage, plan: &Plan) -> Result<()> {
     let web = Web::start(stage)?;
@@ -65,9 +59,5 @@ fn measure(
     observer.let_go_on(true)?;
     let looked = observer.ticks()?.since(ticks) / turns as f64;
     ensure!(looked >= 2.0, "observer looked {looked} times in a turn of {TURN:?}");
-    for (at, Quantity { what, budget }) in quantities.iter().enumerate() {
-        BENCH.tell(what, "the looks", "on/off", of_each.on[at], Some(*budget))?;
-        BENCH.tell(what, "nothing", "on/off", of_each.nothing[at], None)?;
-    }
-    Ok(())
+    of_each.tell(&BENCH, "the looks", quantities)
 }

@@ -2,8 +2,9 @@
 //!
 //! - [`paired`] takes turns and makes medians of it, [`rivals`] are what takes turns: observer, and what one would use
 //!   instead;
-//! - [`requests`], [`looks`], [`attached`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets, [`user_space`],
-//!   [`ticks`], [`growth`], [`latency`] and [`soak`] observer itself, [`crowded`] both where there are many sockets;
+//! - [`requests`], [`looks`], [`attached`], [`loops`], [`storm`] and [`programs`] hold the observed side against the budgets,
+//!   [`user_space`], [`ticks`], [`growth`], [`latency`] and [`soak`] observer itself, [`crowded`] both where there are many
+//!   sockets;
 //! - [`web`], [`clients`] and [`traffic`] are what is observed, [`served`] and [`screen`] how observer is looked at.
 
 mod attached;

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use anyhow::Result;
 
-use super::{Plan, rivals::Rival};
+use super::{Bench, Budget, Plan, rivals::Rival};
 use crate::stage::Stage;
 
 /// How many standard deviations reach to 95 in 100.
@@ -83,6 +83,23 @@ pub struct Quick {
     pub on: Vec<Spread>,
     /// With it off as well: what the machine does of itself.
     pub nothing: Vec<Spread>,
+}
+
+/// Something that is measured in each turn.
+pub struct Quantity {
+    pub what: String,
+    pub budget: Budget,
+}
+
+impl Quick {
+    /// Prints what was left of each quantity with the thing on, and what with nothing.
+    pub fn tell(&self, bench: &Bench, thing: &str, quantities: &[Quantity]) -> Result<()> {
+        for ((Quantity { what, budget }, on), nothing) in quantities.iter().zip(&self.on).zip(&self.nothing) {
+            bench.tell(what, thing, "on/off", *on, Some(*budget))?;
+            bench.tell(what, "nothing", "on/off", *nothing, None)?;
+        }
+        Ok(())
+    }
 }
 
 /// Has one thing and nothing take so many turns each, with all off before and after each. `turn` turns the thing on or off, as
