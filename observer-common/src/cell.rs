@@ -119,6 +119,8 @@ pub struct News {
     pub added: u64,
     /// Cells made.
     pub made: u64,
+    /// Up to the end of the cache line, so that each CPU has one of its own.
+    pub unused: [u64; 6],
 }
 
 impl News {
@@ -129,7 +131,7 @@ impl News {
     }
 }
 
-const _: () = assert!(size_of::<News>() == 16 && align_of::<News>() == 8);
+const _: () = assert!(size_of::<News>() == 64 && align_of::<News>() == 8);
 const _: () = assert!(size_of::<Key>() == 40 && align_of::<Key>() == 8);
 const _: () = assert!(size_of::<Cell>() == 32 && align_of::<Cell>() == 8);
 

@@ -1,11 +1,12 @@
 //! Counting: one clock read, one cell, and an event when the cell is new or was quiet for long.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_ktime_get_ns};
-use aya_ebpf::maps::PerCpuArray;
 use observer_common::{Cell, Event, Key, News, Signal};
 
 use crate::{
-    maps::{Cells, EVENTS, EVENTS_LOST, FAILURES, FAILURES_NEWS, LOADS, LOADS_NEWS, LOST, offset},
+    maps::{
+        ByCpu, Cells, EVENTS, EVENTS_LOST, FAILURES, FAILURES_NEWS, LOADS, LOADS_NEWS, LOST, cpu, offset,
+    },
     sock::read,
 };
 
@@ -232,7 +233,7 @@ fn create_failure(key: &Key, level: u64, times: u64, at_ns: u64, task: *const u8
 /// Makes a cell; gives the instant when it did. `BPF_NOEXIST` lets two CPUs that meet in a new cell
 /// both find it.
 #[inline(always)]
-fn create(cells: &Cells, news: &PerCpuArray<News>, key: &Key, occurrence: &Occurrence) -> Option<u64> {
+fn create(cells: &Cells, news: &ByCpu<News>, key: &Key, occurrence: &Occurrence) -> Option<u64> {
     const BPF_NOEXIST: u64 = 1;
     let now = occurrence.at_ns();
     let cell = Cell {
@@ -256,18 +257,18 @@ fn create(cells: &Cells, news: &PerCpuArray<News>, key: &Key, occurrence: &Occur
 
 /// Notes an addition, after it was made.
 #[inline(always)]
-fn added(news: &PerCpuArray<News>) {
-    if let Some(news) = news.get_ptr_mut(0) {
-        // SAFETY: the kernel returned this CPU's value of a live map entry.
+fn added(news: &ByCpu<News>) {
+    if let Some(news) = news.get_ptr_mut(cpu()) {
+        // SAFETY: the kernel returned a live map entry, this CPU's.
         unsafe { (*news).added += 1 };
     }
 }
 
 /// Notes a new cell, after it was made.
 #[inline(always)]
-fn made(news: &PerCpuArray<News>) {
-    if let Some(news) = news.get_ptr_mut(0) {
-        // SAFETY: the kernel returned this CPU's value of a live map entry.
+fn made(news: &ByCpu<News>) {
+    if let Some(news) = news.get_ptr_mut(cpu()) {
+        // SAFETY: the kernel returned a live map entry, this CPU's.
         unsafe { (*news).made += 1 };
     }
 }

@@ -2,12 +2,12 @@
 
 use observer_common::{
     Signal,
-    hot::{COLUMNS, Owner, Row},
+    hot::{COLUMNS, Owner, Row, SLOTS},
 };
 
 use crate::{
     emit::Level,
-    maps::{HOT_OWNERS, HOT_ROWS},
+    maps::{HOT_OWNERS, HOT_ROWS, cpu},
     sock::Spot,
 };
 
@@ -55,7 +55,6 @@ fn row<const TYPED: bool>(spot: &Spot<TYPED>, column: usize) -> Option<&'static 
         // SAFETY: the kernel returned a live map entry. Whoever else writes this writes the same.
         unsafe { core::ptr::write_volatile(&raw mut (*shared).namespace, namespace) };
     }
-    // SAFETY: the kernel returned this CPU's value of a live map entry; only programs that run in the same context
-    // write it.
-    HOT_ROWS.get_ptr_mut(slot).map(|row| unsafe { &mut *row })
+    // SAFETY: the kernel returned a live map entry, this CPU's; only programs that run in the same context write it.
+    HOT_ROWS.get_ptr_mut(cpu() * SLOTS as u32 + slot).map(|row| unsafe { &mut *row })
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
+    helpers::bpf_get_smp_processor_id,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
@@ -14,6 +15,17 @@ use observer_common::{
 /// CPU: 4 MiB for both maps on a host of two CPUs, 50 MiB on one of 64.
 pub type Cells = PerCpuHashMap<Key, Cell>;
 
+/// An array with elements for each CPU, which user space maps into its memory: it reads it at every tick, without a
+/// system call. User space makes it as long as there are CPUs.
+pub type ByCpu<T> = Array<T>;
+
+/// The number of the CPU that this runs on, and stays on.
+#[inline(always)]
+pub fn cpu() -> u32 {
+    // SAFETY: plain helper call.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
 /// The load per (signal, subject).
 #[map]
 pub static LOADS: Cells = Cells::with_max_entries(16_384, 0);
@@ -23,9 +35,9 @@ pub static LOADS: Cells = Cells::with_max_entries(16_384, 0);
 #[map]
 pub static HOT_OWNERS: Array<Owner> = Array::with_max_entries(SLOTS as u32, BPF_F_MMAPABLE);
 
-/// What was counted in them beside the cells in [`LOADS`].
+/// What was counted in them beside the cells in [`LOADS`]: as many elements for each CPU as there are slots.
 #[map]
-pub static HOT_ROWS: PerCpuArray<Row> = PerCpuArray::with_max_entries(SLOTS as u32, 0);
+pub static HOT_ROWS: ByCpu<Row> = Array::with_max_entries(SLOTS as u32, BPF_F_MMAPABLE);
 
 /// Failures per (signal, subject), in a map of their own: a load of very many destinations must not
 /// leave them without room.
@@ -36,13 +48,13 @@ pub static FAILURES: Cells = Cells::with_max_entries(8192, 0);
 #[map]
 pub static KNOCKED_AT: Array<u64> = Array::with_max_entries(1, 0);
 
-/// What was added to [`LOADS`], in the one element.
+/// What was added to [`LOADS`], one element for each CPU.
 #[map]
-pub static LOADS_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);
+pub static LOADS_NEWS: ByCpu<News> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The same of [`FAILURES`].
 #[map]
-pub static FAILURES_NEWS: PerCpuArray<News> = PerCpuArray::with_max_entries(1, 0);
+pub static FAILURES_NEWS: ByCpu<News> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Occurrences that found no room in [`LOADS`] or [`FAILURES`], in the one element: user space reads it at every
 /// tenth tick.

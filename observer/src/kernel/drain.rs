@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    sync::atomic,
 };
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, RingBuf};
@@ -12,8 +13,8 @@ use observer_common::{Cell, Event, Key, News, Signal, SubjectKind, key_flags};
 
 use super::{
     Kernel, KernelError,
+    by_cpu::{self, ByCpu},
     cells::{self, Cells},
-    element::PerCpu,
     hot::Hot,
     reasons::Reasons,
 };
@@ -38,6 +39,8 @@ pub struct Drain {
     losses: HashMap<String, u64>,
     /// Descriptors of the attached programs, by their hooks.
     programs: BTreeMap<String, Vec<i32>>,
+    /// Samples of the latest tick.
+    latest: usize,
     /// Ticks since all losses were last looked at on purpose.
     ticks: u64,
 }
@@ -56,7 +59,7 @@ struct Counted {
     cells: Cells,
     /// Where some of it is counted beside the cells.
     hot: Option<Hot>,
-    news: PerCpu<News>,
+    news: ByCpu<News>,
     /// As of the last read of the cells that was whole.
     news_read: Option<News>,
     known: HashMap<Key, Known>,
@@ -74,7 +77,7 @@ struct Known {
 }
 
 impl Counted {
-    fn of(kernel: &mut Kernel, name: &'static str, news: &'static str) -> Result<Self, KernelError> {
+    fn of(kernel: &mut Kernel, name: &'static str, news: by_cpu::Spec) -> Result<Self, KernelError> {
         let map = kernel.ebpf.take_map(name);
         let cells = match map {
             Some(Map::PerCpuHashMap(map)) => Cells::new(map).map_err(MapError::IoError),
@@ -82,7 +85,7 @@ impl Counted {
         };
         let cells = cells.map_err(|source| KernelError::Map { name, source })?;
         let pace = Pace::every_ms(0).at_most_one_in(SHARE);
-        let (news, known) = (PerCpu::take(kernel, news)?, HashMap::new());
+        let (news, known) = (ByCpu::take(kernel, news)?, HashMap::new());
         Ok(Self { cells, hot: None, news, news_read: None, known, read_ns: None, pace })
     }
 
@@ -111,9 +114,10 @@ impl Counted {
         let Self { cells, hot, known, .. } = self;
         // Before the cells: what is added meanwhile is news for the next read.
         let mut news = News::default();
-        self.news.read(0)?.iter().for_each(|of_cpu| news.merge(of_cpu));
+        self.news.read(0).for_each(|of_cpu| news.merge(&of_cpu));
+        atomic::fence(atomic::Ordering::Acquire);
         if let Some(hot) = hot {
-            hot.read()?;
+            hot.read();
         }
         let mut told = |hot: &mut Option<Hot>, known: &mut Known, key: &Key| {
             let in_slot = hot.as_ref().map_or(0, |hot| hot.count(key));
@@ -183,8 +187,11 @@ impl Drain {
             .collect();
         let programs = program_fds(kernel);
         Ok(Self {
-            failures: Counted::of(kernel, "FAILURES", "FAILURES_NEWS")?,
-            loads: Counted { hot: Some(Hot::new(kernel)?), ..Counted::of(kernel, "LOADS", "LOADS_NEWS")? },
+            failures: Counted::of(kernel, "FAILURES", by_cpu::FAILURES_NEWS)?,
+            loads: Counted {
+                hot: Some(Hot::new(kernel)?),
+                ..Counted::of(kernel, "LOADS", by_cpu::LOADS_NEWS)?
+            },
             lost: take(kernel, "LOST")?,
             events_lost: take(kernel, "EVENTS_LOST")?,
             events: take(kernel, "EVENTS")?,
@@ -192,6 +199,7 @@ impl Drain {
             reasons: kernel.reasons.clone(),
             losses: HashMap::new(),
             programs,
+            latest: 0,
             ticks: 0,
         })
     }
@@ -236,8 +244,10 @@ impl Drain {
     }
 
     fn cells(&mut self, clock: Clock<'_>, frame: &mut Frame) -> io::Result<()> {
-        let Self { failures, loads, tiers, reasons, .. } = self;
+        let Self { failures, loads, tiers, reasons, latest, .. } = self;
         let signals = &mut frame.signals;
+        // Room for as many as usual, at once.
+        signals.reserve(*latest);
         let mut take = |key: &Key, cell: &Cell, read: Read| {
             let Some(source) = tiers.get(&key.signal) else { return };
             if key.flags & key_flags::FALLBACK != 0 && !source.fallback {
@@ -251,6 +261,7 @@ impl Drain {
         };
         let outcome = failures.changed(clock, &mut take).and(loads.changed(clock, &mut take));
         // The map's order is the kernel's hash order; ours is the key's, so that runs compare.
+        *latest = signals.len();
         signals.sort_by(|a, b| (a.signal, &a.subject, &a.reason).cmp(&(b.signal, &b.subject, &b.reason)));
         outcome
     }

@@ -1,17 +1,11 @@
-//! One element of a map of the probes. What is read at every tick is read without allocating anything.
+//! One element of a map of the probes, read without allocating anything.
 
 use std::{
     io::{Error, ErrorKind, Result},
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use aya::{
-    Pod,
-    maps::{Map, MapData, MapError},
-    util::nr_cpus,
-};
-
-use super::{Kernel, KernelError};
+use aya::{maps::MapData, util::nr_cpus};
 
 /// What is asked of a map: BPF_MAP_LOOKUP_ELEM and BPF_MAP_GET_NEXT_KEY (include/uapi/linux/bpf.h).
 #[derive(Clone, Copy)]
@@ -54,42 +48,4 @@ pub(super) unsafe fn element(map: &MapData, command: Command, key: u64, value: u
 /// CPUs that a per-CPU map has values for.
 pub(super) fn cpus() -> Result<usize> {
     nr_cpus().map_err(|(path, error)| Error::new(error.kind(), format!("{path}: {error}")))
-}
-
-/// An array with a value for each CPU, and room for those of one element.
-pub(super) struct PerCpu<T> {
-    map: MapData,
-    values: Vec<T>,
-}
-
-impl<T: Pod + Default> PerCpu<T> {
-    /// Takes a map of a loaded kernel side, whose values are of type `T`.
-    pub(super) fn take(kernel: &mut Kernel, name: &'static str) -> std::result::Result<Self, KernelError> {
-        // The kernel rounds the size up.
-        const { assert!(size_of::<T>().is_multiple_of(8)) };
-        let map = match kernel.ebpf.take_map(name) {
-            Some(Map::PerCpuArray(map)) => Ok(map),
-            _ => Err(MapError::InvalidName { name: name.to_owned() }),
-        };
-        let of_map = map.and_then(|map| {
-            let size = map.info()?.value_size() as usize;
-            if size != size_of::<T>() {
-                return Err(MapError::InvalidValueSize { size: size_of::<T>(), expected: size });
-            }
-            Ok(Self { map, values: vec![T::default(); cpus().map_err(MapError::IoError)?] })
-        });
-        of_map.map_err(|source| KernelError::Map { name, source })
-    }
-
-    /// The values of all CPUs.
-    pub(super) fn read(&mut self, index: u32) -> Result<&[T]> {
-        let room = self.values.as_mut_ptr() as u64;
-        // SAFETY: the key is an index, which outlives the call, and there is room for a value of each CPU. `T` is Pod.
-        let is_there =
-            unsafe { element(&self.map, Command::Lookup, std::ptr::from_ref(&index) as u64, room) }?;
-        if !is_there {
-            return Err(ErrorKind::NotFound.into());
-        }
-        Ok(&self.values)
-    }
 }

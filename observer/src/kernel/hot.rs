@@ -1,14 +1,16 @@
 //! Slots for the busiest places: the probes count those without a hash map.
 
-use std::io;
-
 use aya::maps::{Array, MapData};
 use observer_common::{
     Key, Signal,
     hot::{Owner, Row, SLOTS},
 };
 
-use super::{Kernel, KernelError, drain::take, element::PerCpu};
+use super::{
+    Kernel, KernelError,
+    by_cpu::{self, ByCpu},
+    drain::take,
+};
 
 /// Occurrences between two reads that make a place hot.
 const HOT: u64 = 20;
@@ -16,7 +18,7 @@ const HOT: u64 = 20;
 /// Gives slots, and reads what was counted in them.
 pub(super) struct Hot {
     owners: Array<MapData, Owner>,
-    rows: PerCpu<Row>,
+    rows: ByCpu<Row>,
     slots: Vec<Option<Slot>>,
 }
 
@@ -34,22 +36,21 @@ impl Hot {
     pub(super) fn new(kernel: &mut Kernel) -> Result<Self, KernelError> {
         Ok(Self {
             owners: take(kernel, "HOT_OWNERS")?,
-            rows: PerCpu::take(kernel, "HOT_ROWS")?,
+            rows: ByCpu::take(kernel, by_cpu::HOT_ROWS)?,
             slots: (0..SLOTS).map(|_| None).collect(),
         })
     }
 
     /// Reads what was counted in all slots.
-    pub(super) fn read(&mut self) -> io::Result<()> {
+    pub(super) fn read(&mut self) {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             if let Some(slot) = slot {
                 let mut total = Row::default();
-                self.rows.read(number as u32)?.iter().for_each(|row| total.merge(row));
+                self.rows.read(number).for_each(|row| total.merge(&row));
                 slot.has_moved |= slot.total != total;
                 slot.total = total;
             }
         }
-        Ok(())
     }
 
     /// The keys that are counted in the slots where the reads found more since this was last asked.

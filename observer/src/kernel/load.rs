@@ -13,7 +13,8 @@ pub use super::coverage::without_probes as coverage_without_probes;
 use super::{
     attach::{Attached, Attacher, root_cause},
     btf::{Btf, BtfError},
-    coverage,
+    by_cpu, coverage,
+    element::cpus,
     log::{self, ProbeLog},
     memlock, probes,
     reasons::Reasons,
@@ -91,7 +92,12 @@ impl Kernel {
         let aya_btf = AyaBtf::from_sys_fs()?;
         let log_level = log::level();
         let counted_drops = reasons.counted_drops();
-        let mut ebpf = EbpfLoader::new()
+        let cpus = cpus().map_err(|error| KernelError::Maps { reason: error.to_string() })?;
+        let mut loader = EbpfLoader::new();
+        for map in by_cpu::ALL {
+            loader.map_max_entries(map.name, map.length(cpus) as u32);
+        }
+        let mut ebpf = loader
             .btf(Some(&aya_btf))
             .override_global("OFFSETS", &offsets, true)
             .override_global("DROP_REASONS", &counted_drops, true)

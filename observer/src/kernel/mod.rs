@@ -3,6 +3,7 @@
 
 pub mod attach;
 pub mod btf;
+mod by_cpu;
 mod cells;
 pub mod coverage;
 pub mod drain;

@@ -1,14 +1,13 @@
 //! Reading the kernel's text files, and the few forms that several of them share. Pure but for [`read`].
 
-use std::{
-    fs::File,
-    io::{Read, Seek},
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use super::error::SourceError;
 
 /// More than any file read here holds; what is longer is not what it claims to be.
 const LONGEST: usize = 1 << 20;
+/// Room to begin with: with enough of it the kernel gives most files in one go, and such a file is one consistent answer.
+const ROOM: usize = 16 * 1024;
 
 /// Reads a whole file into `buffer`, which is reused, and returns it as text.
 pub(super) fn read<'b>(path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b str, SourceError> {
@@ -41,20 +40,49 @@ impl Kept {
     }
 
     fn read_bytes<'b>(&mut self, path: &str, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], SourceError> {
-        let unreadable = |error| SourceError::Unreadable { file: path.to_owned(), error };
-        // One whose module has been unloaded cannot be rewound.
-        let kept = self.file.take().and_then(|mut file| file.rewind().ok().map(|()| file));
-        let mut file = kept.map_or_else(|| File::open(path), Ok).map_err(unreadable)?;
-        buffer.clear();
-        // With room ahead the standard library reads in one go, and such a file is one consistent answer.
-        buffer.reserve(16 * 1024);
-        (&mut file).take(LONGEST as u64).read_to_end(buffer).map_err(unreadable)?;
-        self.file = Some(file);
-        if buffer.len() == LONGEST {
+        let length = self
+            .fill(path, buffer)
+            .map_err(|error| SourceError::Unreadable { file: path.to_owned(), error })?;
+        if length >= LONGEST {
             return Err(SourceError::malformed(path, format!("is longer than {LONGEST} bytes")));
         }
-        Ok(buffer)
+        Ok(&buffer[..length])
     }
+
+    fn fill(&mut self, path: &str, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        if let Some(file) = self.file.take() {
+            match whole(&file, buffer) {
+                // The module that it is of has been unloaded; it may be there again.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
+                outcome => {
+                    self.file = outcome.is_ok().then_some(file);
+                    return outcome;
+                }
+            }
+        }
+        let file = File::open(path)?;
+        let length = whole(&file, buffer)?;
+        self.file = Some(file);
+        Ok(length)
+    }
+}
+
+/// Reads a file from its beginning, and says how long it is: [`LONGEST`] or more where it is longer than any may be. What
+/// follows in `buffer` is left over: to clear it at each read would take longer than some files do.
+fn whole(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let mut length = 0;
+    while length < LONGEST {
+        if buffer.len() == length {
+            buffer.resize((length * 2).max(ROOM), 0);
+        }
+        match file.read_at(&mut buffer[length..], length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 /// A number, and nothing else.
