@@ -51,13 +51,13 @@ fn measure(
 ) -> Result<()> {
     let observer = Served::start(stage)?;
     let (ticks, turns) = (observer.ticks()?, plan.rounds * TURNS_A_ROUND);
-    let of_each = quick_turns(turns, |looks| {
-        observer.let_go_on(looks)?;
+    let of_each = quick_turns(turns, &[("the looks", ())], |looks| {
+        observer.let_go_on(looks.is_some())?;
         thread::sleep(SETTLED);
         turn()
     })?;
     observer.let_go_on(true)?;
     let looked = observer.ticks()?.since(ticks) / turns as f64;
     ensure!(looked >= 2.0, "observer looked {looked} times in a turn of {TURN:?}");
-    of_each.tell(&BENCH, "the looks", quantities)
+    of_each.tell(&BENCH, quantities)
 }

@@ -77,12 +77,10 @@ pub fn take_turns(
     Ok(of_each.map(|(rival, turns)| Ratios { rival: *rival, quantities: spreads(&turns) }).collect())
 }
 
-/// What quick turns gave, of each quantity.
-pub struct Quick {
-    /// With the thing on.
-    pub on: Vec<Spread>,
-    /// With it off as well: what the machine does of itself.
-    pub nothing: Vec<Spread>,
+/// What quick turns gave.
+pub struct Quick<'a> {
+    /// What was on, by name, with what was left of each quantity.
+    things: Vec<(&'a str, Vec<Spread>)>,
 }
 
 /// Something that is measured in each turn.
@@ -91,34 +89,42 @@ pub struct Quantity {
     pub budget: Budget,
 }
 
-impl Quick {
-    /// Prints what was left of each quantity with the thing on, and what with nothing.
-    pub fn tell(&self, bench: &Bench, thing: &str, quantities: &[Quantity]) -> Result<()> {
-        for ((Quantity { what, budget }, on), nothing) in quantities.iter().zip(&self.on).zip(&self.nothing) {
-            bench.tell(what, thing, "on/off", *on, Some(*budget))?;
-            bench.tell(what, "nothing", "on/off", *nothing, None)?;
+impl Quick<'_> {
+    /// Prints what was left of each quantity. The budgets are those of what was named first.
+    pub fn tell(&self, bench: &Bench, quantities: &[Quantity]) -> Result<()> {
+        for (at, Quantity { what, budget }) in quantities.iter().enumerate() {
+            for (number, (thing, left)) in self.things.iter().enumerate() {
+                bench.tell(what, *thing, "on/off", left[at], (number == 0).then_some(*budget))?;
+            }
         }
         Ok(())
     }
 }
 
-/// Has one thing and nothing take so many turns each, with all off before and after each. `turn` turns the thing on or off, as
-/// it is told, which is to be quick: the more turns, and the closer to one another, the less the machine's noise matters.
-pub fn quick_turns(turns: usize, mut turn: impl FnMut(bool) -> Result<Vec<f64>>) -> Result<Quick> {
+/// Has things, by name, and nothing (what the machine does of itself) take so many turns each, with all off before and after
+/// each. `turn` has the one that it is told on, or none, which is to be quick: the more turns, and the closer to one another, the
+/// less the machine's noise matters.
+pub fn quick_turns<'a, T: Copy>(
+    turns: usize,
+    things: &[(&'a str, T)],
+    mut turn: impl FnMut(Option<T>) -> Result<Vec<f64>>,
+) -> Result<Quick<'a>> {
     // The first turn warms up.
-    turn(false)?;
-    let mut before = turn(false)?;
-    let mut ratios = [Vec::new(), Vec::new()];
+    turn(None)?;
+    let mut before = turn(None)?;
+    let with_nothing = things.iter().map(|(name, thing)| (*name, Some(*thing))).chain([("nothing", None)]);
+    let things: Vec<_> = with_nothing.collect();
+    let mut ratios: Vec<Vec<Vec<f64>>> = vec![Vec::new(); things.len()];
     for _ in 0..turns {
-        for (on, ratios) in [true, false].into_iter().zip(&mut ratios) {
-            let (during, after) = (turn(on)?, turn(false)?);
+        for ((_, thing), ratios) in things.iter().zip(&mut ratios) {
+            let (during, after) = (turn(*thing)?, turn(None)?);
             let around = before.iter().zip(&after).map(|(before, after)| f64::midpoint(*before, *after));
             ratios.push(during.iter().zip(around).map(|(during, around)| during / around).collect());
             before = after;
         }
     }
-    let [on, nothing] = ratios.map(|turns: Vec<Vec<f64>>| spreads(&turns));
-    Ok(Quick { on, nothing })
+    let of_each = things.iter().zip(&ratios).map(|((name, _), turns)| (*name, spreads(turns)));
+    Ok(Quick { things: of_each.collect() })
 }
 
 /// Of each quantity, what the turns gave.
