@@ -1,6 +1,6 @@
 //! Reading what we need of the kernel's socket, at offsets found in its BTF.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::{EbpfContext as _, helpers::generated::bpf_probe_read_kernel, programs::FExitContext};
 use observer_common::{Key, Offsets, Signal, cell::mapped, key_flags};
 
 use crate::{cgroup, emit::is_known, maps::offset};
@@ -85,10 +85,32 @@ pub fn context_slot(context: *const core::ffi::c_void, index: u32) -> u64 {
     read::<u64>(context.cast(), index * 8)
 }
 
+/// What a function returned, which follows its arguments in a trampoline's context: at a constant offset, as the verifier
+/// wants it. It knows how many arguments there are on this kernel, and sees only one of the branches.
+#[inline(always)]
+pub fn returned(context: &FExitContext, arity: u32) -> u64 {
+    macro_rules! slot {
+        ($index:literal) => {{
+            // SAFETY: the verifier has it checked that the slot is there.
+            let value = unsafe { core::ptr::read_volatile(context.as_ptr().cast::<u64>().add($index)) };
+            // Or else the compiler would make one load of all, at an offset that varies.
+            core::hint::black_box(value)
+        }};
+    }
+    match arity {
+        3 => slot!(3),
+        4 => slot!(4),
+        5 => slot!(5),
+        6 => slot!(6),
+        7 => slot!(7),
+        _ => read(context.as_ptr().cast(), arity * 8),
+    }
+}
+
 /// Loads a member of an object whose type the verifier knows: it checks that the member is there, and makes zero of
 /// what cannot be read (a null pointer among them). A tenth of what the helper of [`read`] takes.
 #[inline(always)]
-fn load<T: Plain>(base: *const u8, offset: u32) -> T {
+pub fn load<T: Plain>(base: *const u8, offset: u32) -> T {
     if offset == Offsets::ABSENT {
         return T::default();
     }
@@ -204,6 +226,13 @@ impl<const TYPED: bool> Sock<TYPED> {
     #[inline(always)]
     pub fn wire_port(self) -> u16 {
         u16::from_be(read(self.0, offset!(inet_sport)))
+    }
+
+    /// The key of `signal` at this socket's network namespace as a whole.
+    #[inline(always)]
+    pub fn namespace_key(self, signal: Signal) -> Key {
+        let netns = Self::member(self.netns_pointer(), offset!(net_inum));
+        Key { netns, signal: signal as u16, ..Key::ZERO }
     }
 
     /// The key of `signal` at this socket's own address and port.
@@ -375,14 +404,5 @@ impl<const TYPED: bool> Spot<TYPED> {
 /// The key of `signal` at a `struct net *` as a whole.
 #[inline(always)]
 pub fn namespace_key(signal: Signal, net: *const u8) -> Key {
-    Key {
-        cgroup: 0,
-        address: [0; 2],
-        netns: read(net, offset!(net_inum)),
-        pid: 0,
-        signal: signal as u16,
-        port: 0,
-        flags: 0,
-        reason: 0,
-    }
+    Key { netns: read(net, offset!(net_inum)), signal: signal as u16, ..Key::ZERO }
 }

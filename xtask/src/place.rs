@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::process::{self, Ending};
 use crate::toolchain;
 use crate::tree::Tree;
-use crate::vm::Machine;
+use crate::vm::{Machine, Time};
 
 /// A place where the static binaries run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Place {
         mut on_line: impl FnMut(&str),
     ) -> Result<Option<i32>> {
         if let Self::Machine(kernel) = self {
-            let machine = Machine { kernel, limit, modules: &[], fetch: &[] };
+            let machine = Machine { kernel, limit, time: Time::Real, modules: &[], fetch: &[] };
             return machine.run(tree, command, on_line).map(|status| Some(status.into()));
         }
         let [program, arguments @ ..] = command else { bail!("there is no command to run") };

@@ -53,6 +53,10 @@ pub struct Args {
     /// Further kernel module to load; repeatable
     #[arg(long = "module", value_name = "NAME")]
     modules: Vec<String>,
+    /// Let time pass by what is executed, a nanosecond for each instruction, on one processor: what the machine says of
+    /// times is then how many instructions something took, and the same at each run
+    #[arg(long)]
+    count_instructions: bool,
     /// File of the machine to bring to target/vm/KERNEL/fetched afterwards; repeatable
     #[arg(long, value_name = "PATH")]
     fetch: Vec<String>,
@@ -61,12 +65,33 @@ pub struct Args {
     command: Vec<String>,
 }
 
+/// By what a machine's time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// By this host's clocks. There are two processors.
+    Real,
+    /// By a nanosecond for each instruction that it executes, whichever it is; nothing is waited for. There is one
+    /// processor: two would take turns within what is timed.
+    Instructions,
+}
+
+impl Time {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Real => &["-smp", "2"],
+            Self::Instructions => &["-smp", "1", "-icount", "shift=0,sleep=off"],
+        }
+    }
+}
+
 /// A virtual machine to be started.
 pub struct Machine<'a> {
     /// The kernel series that it boots.
     pub kernel: &'a str,
     /// After this time it is stopped.
     pub limit: Duration,
+    /// By what its time passes.
+    pub time: Time,
     /// Modules beyond those that every machine loads.
     pub modules: &'a [String],
     /// Files to bring out of it.
@@ -79,6 +104,7 @@ pub fn run(tree: &Tree, args: &Args) -> Result<ExitCode> {
     let machine = Machine {
         kernel: args.kernel,
         limit: Duration::from_secs(args.timeout),
+        time: if args.count_instructions { Time::Instructions } else { Time::Real },
         modules: &args.modules,
         fetch: &args.fetch,
     };
@@ -115,7 +141,7 @@ impl Machine<'_> {
 
     fn boot(&self, kernel: &Kernel, files: &Files, mut on_line: impl FnMut(&str)) -> Result<u8> {
         let mut status = None;
-        let ending = process::stream(&mut qemu(kernel, files)?, self.limit, |line| {
+        let ending = process::stream(&mut qemu(kernel, files, self.time)?, self.limit, |line| {
             let Some((before, number)) = line.split_once(EXIT_MARKER) else {
                 on_line(line);
                 return ControlFlow::Continue(());
@@ -190,12 +216,13 @@ fn programs(tree: &Tree, command: &[String]) -> Result<Vec<(&'static str, PathBu
     Ok(present)
 }
 
-fn qemu(kernel: &Kernel, files: &Files) -> Result<Command> {
+fn qemu(kernel: &Kernel, files: &Files, time: Time) -> Result<Command> {
     let program = process::find_program("qemu-system-x86_64")
         .context("qemu-system-x86_64 is missing: run `cargo xtask setup`")?;
     let mut command = Command::new(program);
     command
-        .args(["-accel", ACCELERATION, "-m", "1G", "-smp", "2"])
+        .args(["-accel", ACCELERATION, "-m", "1G"])
+        .args(time.arguments())
         .args(["-nodefaults", "-display", "none", "-no-reboot"])
         .args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"])
         .arg("-kernel")

@@ -5,7 +5,6 @@
 //! (net/ipv4/inet_connection_sock.c).
 
 use aya_ebpf::{
-    EbpfContext as _,
     helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, fexit},
     programs::{BtfTracePointContext, FExitContext},
@@ -17,7 +16,7 @@ use crate::{
     emit::{Level, count_failure, is_known, tallied, tally_first},
     hot,
     maps::{TREE, observes_command, offset},
-    sock::{Sock, TypedSock, context_slot},
+    sock::{Sock, TypedSock, returned},
 };
 
 const ESTABLISHED: u32 = 1;
@@ -187,7 +186,7 @@ fn is_unreachable(error: i32) -> bool {
 /// A connect searched the whole range and found no free port.
 #[fexit(function = "__inet_hash_connect")]
 pub fn port_search_failed(ctx: FExitContext) -> u32 {
-    if context_slot(ctx.as_ptr(), offset!(hash_connect_arity)) as i32 == -EADDRNOTAVAIL {
+    if returned(&ctx, offset!(hash_connect_arity)) as i32 == -EADDRNOTAVAIL {
         let sock = Sock::typed(ctx.arg::<*const u8>(1));
         // A socket bound to a port of its own searches nothing: its four-tuple is taken.
         if sock.wire_port() == 0 {

@@ -4,7 +4,6 @@
 //! `inet_csk_complete_hashdance` (net/ipv4/inet_connection_sock.c).
 
 use aya_ebpf::{
-    EbpfContext as _,
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
@@ -15,7 +14,7 @@ use crate::{
     emit::{Level, count_failure, count_level},
     hot,
     maps::{SYN, Syn, offset},
-    sock::{Sock, TypedSock, context_slot, read},
+    sock::{self, Sock, TypedSock, read},
 };
 
 /// Fates of a SYN.
@@ -146,7 +145,7 @@ pub fn accept_overflow_v6(ctx: FExitContext) -> u32 {
 
 #[inline(always)]
 fn overflow_at_ack(ctx: &FExitContext, arity: u32) {
-    if context_slot(ctx.as_ptr(), arity) == 0 {
+    if sock::returned(ctx, arity) == 0 {
         no_socket(Sock::at(ctx.arg::<*const u8>(0)));
     }
 }

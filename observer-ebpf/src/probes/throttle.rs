@@ -13,7 +13,7 @@ use crate::{
     cgroup,
     emit::{Level, count_failure, count_failure_times_at, count_times_at, lost, now_ns},
     maps::{PERIOD_TIMER, PERIODS, Periods, offset},
-    sock::{context_slot, pointer, read},
+    sock::{context_slot, load, pointer, read},
 };
 
 /// A CPU's run queue of a cgroup was stopped. False: the quota was refilled just in time.
@@ -30,9 +30,10 @@ pub fn cpu_throttle(ctx: FExitContext) -> u32 {
 /// as of the period before. Every other timer leaves at the first comparison.
 #[btf_tracepoint(function = "hrtimer_expire_entry")]
 pub fn cpu_periods(ctx: BtfTracePointContext) -> u32 {
-    let timer = context_slot(ctx.as_ptr(), 0) as *const u8;
-    let function = read::<u64>(timer, offset!(hrtimer_function));
+    let function: u64 = load(ctx.arg::<*const u8>(0), offset!(hrtimer_function));
     if PERIOD_TIMER.get(0).is_some_and(|wanted| *wanted == function) {
+        // Not by the typed argument: what it is a member of begins before it.
+        let timer = context_slot(ctx.as_ptr(), 0) as *const u8;
         periods_of(timer.wrapping_sub(offset!(period_timer) as usize));
     }
     0

@@ -13,7 +13,7 @@ use observer_common::Signal;
 use crate::{
     emit::{Level, count, count_failure},
     hot,
-    sock::{Sock, TypedSock, namespace_key},
+    sock::{Sock, TypedSock},
 };
 
 /// A connection was to enter TIME_WAIT. There is no socket for it at tcp_max_tw_buckets, or without memory.
@@ -21,7 +21,7 @@ use crate::{
 pub fn time_wait(ctx: FExitContext) -> u32 {
     let sock = Sock::typed(ctx.arg::<*const u8>(0));
     if ctx.arg::<u64>(3) == 0 {
-        count_failure(&namespace_key(Signal::TimeWaitOverflow, sock.netns_pointer()), Level::default());
+        count_failure(&sock.namespace_key(Signal::TimeWaitOverflow), Level::default());
     } else {
         count_entered(sock);
     }
@@ -53,7 +53,6 @@ fn count_entered(sock: TypedSock) {
 #[fentry(function = "inet_twsk_kill")]
 pub fn time_wait_exited(ctx: FEntryContext) -> u32 {
     // It begins with what every socket begins with.
-    let sock = Sock::at(ctx.arg::<*const u8>(0));
-    count(&namespace_key(Signal::TimeWaitExited, sock.netns_pointer()));
+    count(&Sock::typed(ctx.arg::<*const u8>(0)).namespace_key(Signal::TimeWaitExited));
     0
 }

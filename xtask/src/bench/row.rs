@@ -42,10 +42,13 @@ impl Row {
         serde_json::from_str(line.strip_prefix(MARK)?).ok()
     }
 
-    /// The same, measured in a virtual machine: a part of the document of its own. The budgets are for real ones.
+    /// The same, measured in a virtual machine where a nanosecond is an instruction: a part of the document of its own. The
+    /// budgets are for real ones.
     pub fn of_machine(self, kernel: &str) -> Self {
         let bench = format!("{} in virtual machines", self.bench);
-        Self { bench, with: format!("{}, Linux {kernel}", self.with), budget: None, ..self }
+        let unit = self.unit.strip_prefix("ns").map(|of_what| format!("instructions{of_what}"));
+        let (with, unit) = (format!("{}, Linux {kernel}", self.with), unit.unwrap_or(self.unit));
+        Self { bench, with, unit, budget: None, ..self }
     }
 
     /// With what it was measured, as it is told.
