@@ -52,6 +52,7 @@ impl Signal {
     pub const fn column(self) -> Option<usize> {
         match self {
             Self::TimeWaitEntered => Some(IN_A_ROW),
+            Self::TimeWaitExited => Some(IN_A_ROW + 1),
             _ if (self as usize) < IN_A_ROW => Some(self as usize),
             _ => None,
         }
@@ -146,7 +147,7 @@ mod tests {
             let column = signal.column().unwrap_or_default();
             assert_eq!(columns[column].replace(signal), None, "column {column}");
         }
-        assert_eq!(columns.iter().flatten().count(), IN_A_ROW + 1);
+        assert_eq!(columns.iter().flatten().count(), IN_A_ROW + 2);
         assert!(Signal::ALL.iter().all(|signal| signal.level().is_none() || signal.column().is_some()));
     }
 

@@ -107,16 +107,20 @@ pub fn returned(context: &FExitContext, arity: u32) -> u64 {
     }
 }
 
-/// Loads a member of an object whose type the verifier knows: it checks that the member is there, and makes zero of
-/// what cannot be read (a null pointer among them). A tenth of what the helper of [`read`] takes.
+/// Loads a member, which every kernel has, of an object whose type the verifier knows: it checks that the member is there,
+/// and makes zero of what cannot be read (a null pointer among them). A tenth of what the helper of [`read`] takes.
 #[inline(always)]
 pub fn load<T: Plain>(base: *const u8, offset: u32) -> T {
-    if offset == Offsets::ABSENT {
-        return T::default();
-    }
     // SAFETY: only what a tracing program was given as a typed argument, or was loaded from such, comes here;
     // a program of which that is not true is refused by the verifier.
     unsafe { T::load(base.wrapping_add(offset as usize)) }
+}
+
+/// The same of a member that not every kernel has: zero where it has none. That is asked at each occurrence, although the
+/// verifier knows the answer.
+#[inline(always)]
+fn load_if_any<T: Plain>(base: *const u8, offset: u32) -> T {
+    if offset == Offsets::ABSENT { T::default() } else { load(base, offset) }
 }
 
 /// A kernel `struct sock *`; `TYPED` where it is a typed argument of the program, so that the verifier lets its
@@ -148,6 +152,12 @@ impl<const TYPED: bool> Sock<TYPED> {
     #[inline(always)]
     fn member<T: Plain>(base: *const u8, offset: u32) -> T {
         if TYPED { load(base, offset) } else { read(base, offset) }
+    }
+
+    /// The same of one that not every kernel has.
+    #[inline(always)]
+    fn member_if_any<T: Plain>(base: *const u8, offset: u32) -> T {
+        if TYPED { load_if_any(base, offset) } else { read(base, offset) }
     }
 
     #[inline(always)]
@@ -228,11 +238,10 @@ impl<const TYPED: bool> Sock<TYPED> {
         u16::from_be(read(self.0, offset!(inet_sport)))
     }
 
-    /// The key of `signal` at this socket's network namespace as a whole.
+    /// `signal` at this socket's network namespace as a whole.
     #[inline(always)]
-    pub fn namespace_key(self, signal: Signal) -> Key {
-        let netns = Self::member(self.netns_pointer(), offset!(net_inum));
-        Key { netns, signal: signal as u16, ..Key::ZERO }
+    pub fn namespace_spot(self, signal: Signal) -> Spot<TYPED> {
+        Spot { key: Key { signal: signal as u16, ..Key::ZERO }, net: self.netns_pointer() }
     }
 
     /// The key of `signal` at this socket's own address and port.
@@ -359,7 +368,7 @@ impl<const TYPED: bool> Sock<TYPED> {
     #[inline(always)]
     fn spot(self, signal: Signal, port: u16, v4_offset: u32, v6_offset: u32) -> Spot<TYPED> {
         let address = if Self::member::<u16>(self.0, offset!(family)) == AF_INET6 {
-            Self::member(self.0, v6_offset)
+            Self::member_if_any(self.0, v6_offset)
         } else {
             mapped(Self::member(self.0, v4_offset))
         };
@@ -394,7 +403,7 @@ impl<const TYPED: bool> Spot<TYPED> {
     /// none, its inode number, which is given again once nobody can count there any more.
     #[inline(always)]
     pub fn namespace(&self) -> u64 {
-        match Sock::<TYPED>::member(self.net, offset!(net_cookie)) {
+        match Sock::<TYPED>::member_if_any(self.net, offset!(net_cookie)) {
             0 => self.inum().into(),
             cookie => cookie,
         }

@@ -21,7 +21,7 @@ use crate::{
 pub fn time_wait(ctx: FExitContext) -> u32 {
     let sock = Sock::typed(ctx.arg::<*const u8>(0));
     if ctx.arg::<u64>(3) == 0 {
-        count_failure(&sock.namespace_key(Signal::TimeWaitOverflow), Level::default());
+        count_failure(&sock.namespace_spot(Signal::TimeWaitOverflow).with_namespace(), Level::default());
     } else {
         count_entered(sock);
     }
@@ -53,6 +53,9 @@ fn count_entered(sock: TypedSock) {
 #[fentry(function = "inet_twsk_kill")]
 pub fn time_wait_exited(ctx: FEntryContext) -> u32 {
     // It begins with what every socket begins with.
-    count(&Sock::typed(ctx.arg::<*const u8>(0)).namespace_key(Signal::TimeWaitExited));
+    let spot = Sock::typed(ctx.arg::<*const u8>(0)).namespace_spot(Signal::TimeWaitExited);
+    if !hot::counted(&spot, Signal::TimeWaitExited, Level::default()) {
+        count(&spot.with_namespace());
+    }
     0
 }
