@@ -101,6 +101,14 @@ pub fn tallied(key: &Key, level: Level) -> bool {
     true
 }
 
+/// Counts one occurrence of a load signal that is not timed and has no level.
+#[inline(always)]
+pub fn tally(key: &Key) {
+    if !tallied(key, Level::default()) {
+        tally_first(key, Level::default());
+    }
+}
+
 /// Counts the first one; should another CPU have been faster, one more.
 #[inline(always)]
 pub fn tally_first(key: &Key, level: Level) {

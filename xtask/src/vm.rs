@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long = "module", value_name = "NAME")]
     modules: Vec<String>,
     /// Let time pass by what is executed, a nanosecond for each instruction, on one processor: what the machine says of
-    /// times is then how many instructions something took, and the same at each run
+    /// times is then how many instructions something took, and hardly differs from run to run. A wait takes no time
     #[arg(long)]
     count_instructions: bool,
     /// File of the machine to bring to target/vm/KERNEL/fetched afterwards; repeatable
@@ -80,6 +80,15 @@ impl Time {
         match self {
             Self::Real => &["-smp", "2"],
             Self::Instructions => &["-smp", "1", "-icount", "shift=0,sleep=off"],
+        }
+    }
+
+    /// After how long by its own clock the machine ends itself, should nobody be left to stop it after `limit`.
+    fn own_limit(self, limit: Duration) -> Duration {
+        match self {
+            Self::Real => limit,
+            // What it waits for is over at once.
+            Self::Instructions => limit * 1000,
         }
     }
 }
@@ -126,7 +135,7 @@ impl Machine<'_> {
             optional_modules: OPTIONAL_MODULES,
             command,
             fetch: self.fetch,
-            limit: self.limit,
+            limit: self.time.own_limit(self.limit),
         };
         let files = Files::create(tree, self.kernel)?;
         fs::write(&files.initrd, content.archive()?)

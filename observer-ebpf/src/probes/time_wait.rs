@@ -11,7 +11,7 @@ use aya_ebpf::{
 use observer_common::Signal;
 
 use crate::{
-    emit::{Level, count, count_failure},
+    emit::{Level, count_failure, tally},
     hot,
     sock::{Sock, TypedSock},
 };
@@ -45,7 +45,7 @@ fn count_entered(sock: TypedSock) {
         Signal::TimeWaitEntered,
         Level::default(),
     ) {
-        count(&sock.connecting_key(Signal::TimeWaitEntered));
+        tally(&sock.connecting_key(Signal::TimeWaitEntered));
     }
 }
 
@@ -55,7 +55,7 @@ pub fn time_wait_exited(ctx: FEntryContext) -> u32 {
     // It begins with what every socket begins with.
     let spot = Sock::typed(ctx.arg::<*const u8>(0)).namespace_spot(Signal::TimeWaitExited);
     if !hot::counted(&spot, Signal::TimeWaitExited, Level::default()) {
-        count(&spot.with_namespace());
+        tally(&spot.with_namespace());
     }
     0
 }

@@ -72,7 +72,7 @@ fn play(stage: &Stage) -> Result<Ending> {
     let at_listener = totals.by_port("listen_drop", service.netns, verdict).get(&PORT).copied();
     let drops =
         Count::of(&["listen_drop"]).kernel(Counter::ListenDrops, &labels).check_total(at_listener, verdict);
-    // On a slow machine a SYN is sent, and is lost before it arrives: then only the kernel knows.
+    // On a slow machine a SYN is sent, and is lost before it arrives: then only the kernel knows how many did.
     let told = |count: Count, sent| if never_arrived == 0 { count.app(sent) } else { count };
     let others = [
         told(Count::of(&["syn_refused"]), refused + connects),
@@ -89,6 +89,13 @@ fn play(stage: &Stage) -> Result<Ending> {
         .collect();
     println!("  named as lost: {:?}", verdict.coverage.events_lost);
     checked.into_iter().chain([drops]).collect::<Result<()>>()?;
+    let least = (refused + connects).saturating_sub(never_arrived);
+    let counted = totals.count(&["syn_refused"], service.netns, verdict);
+    ensure!(
+        counted.is_none_or(|counted| (least..=refused + connects).contains(&counted)),
+        "of {least} to {} refused SYNs, {counted:?} are counted",
+        refused + connects
+    );
     Ok(ending)
 }
 

@@ -40,7 +40,6 @@ const LIMIT_OF_ROUND: Duration = Duration::from_secs(10 * 60);
 const TURNS_OF_ROUND: u64 = 200;
 /// What is measured in virtual machines: programs at the exits of functions are not on every host.
 const IN_MACHINES: &str = "programs";
-const MACHINE_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -91,9 +90,7 @@ fn on_host(tree: &Tree, args: &Args, measured: &mut Measured) -> Result<()> {
     let [lab, observer] = ["observer-lab", "observer"].map(|name| tree.release(name).display().to_string());
     let mut command = Command::new(lab);
     command.args(options(args, &observer)).args(&args.names);
-    let rounds = u32::try_from(args.rounds)?;
-    let of_round = LIMIT_OF_ROUND + Duration::from_secs(TURNS_OF_ROUND * args.seconds);
-    let limit = LIMIT + of_round * rounds + Duration::from_secs(args.soak_minutes * 60);
+    let limit = limit(args)? + Duration::from_secs(args.soak_minutes * 60);
     let ending = process::stream(&mut command, limit, |line| {
         measured.take(line, |row| row);
         ControlFlow::Continue(())
@@ -103,6 +100,12 @@ fn on_host(tree: &Tree, args: &Args, measured: &mut Measured) -> Result<()> {
         Ending::Exited(status) => bail!("the measuring ended with {status}"),
         _ => bail!("the measuring did not end within {} minutes", limit.as_secs() / 60),
     }
+}
+
+/// After how long what is measured in turns hangs.
+fn limit(args: &Args) -> Result<Duration> {
+    let of_round = LIMIT_OF_ROUND + Duration::from_secs(TURNS_OF_ROUND * args.seconds);
+    Ok(LIMIT + of_round * u32::try_from(args.rounds)?)
 }
 
 fn in_machines(tree: &Tree, args: &Args, measured: &mut Measured) -> Result<()> {
@@ -121,8 +124,8 @@ fn in_machines(tree: &Tree, args: &Args, measured: &mut Measured) -> Result<()> 
         let command: Vec<String> =
             [vec![lab], options(args, &observer), vec![IN_MACHINES.to_owned()]].concat();
         step(format!("Linux {kernel}, emulated: a nanosecond is an instruction"));
-        let machine =
-            Machine { kernel, limit: MACHINE_LIMIT, time: Time::Instructions, modules: &[], fetch: &[] };
+        let limit = limit(args)?;
+        let machine = Machine { kernel, limit, time: Time::Instructions, modules: &[], fetch: &[] };
         let status = machine.run(tree, &command, |line| measured.take(line, |row| row.of_machine(kernel)))?;
         if status != 0 {
             bail!("the measuring on Linux {kernel} ended with {status}");

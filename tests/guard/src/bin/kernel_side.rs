@@ -1,5 +1,6 @@
 //! What the kernel side comes to, a number to a line, for `cargo xtask guard`: instructions of each program, and the
-//! bytes that each map holds, once and again for every CPU. It is given the object that observer's build.rs left.
+//! bytes that each map holds, once and again for every CPU (an array that user space makes as long as there are CPUs is held
+//! as it is for one). It is given the object that observer's build.rs left.
 
 use std::{env, fs};
 
