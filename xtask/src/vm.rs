@@ -88,7 +88,7 @@ impl Time {
         match self {
             Self::Real => limit,
             // What it waits for is over at once.
-            Self::Instructions => limit * 1000,
+            Self::Instructions => limit.saturating_mul(1000),
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{ACCEPT_QUEUE_OVERFLOW, PORT, REST, Scenario, overflow_truth};
 use crate::{
-    check::{Count, Ending},
+    check::{Count, Ending, missed},
     counters::Counter,
     label::Labeller,
     report::Report,
@@ -89,8 +89,9 @@ fn play(stage: &Stage) -> Result<Ending> {
         .collect();
     println!("  named as lost: {:?}", verdict.coverage.events_lost);
     checked.into_iter().chain([drops]).collect::<Result<()>>()?;
-    let least = (refused + connects).saturating_sub(never_arrived);
-    let counted = totals.count(&["syn_refused"], service.netns, verdict);
+    let refusals = &["syn_refused"];
+    let least = (refused + connects).saturating_sub(never_arrived + missed(refusals, verdict));
+    let counted = totals.count(refusals, service.netns, verdict);
     ensure!(
         counted.is_none_or(|counted| (least..=refused + connects).contains(&counted)),
         "of {least} to {} refused SYNs, {counted:?} are counted",
