@@ -1,6 +1,10 @@
 //! Descriptors in use against the soft RLIMIT_NOFILE, for the processes that matter.
 
-use std::{collections::HashMap, fs, os::unix::fs::MetadataExt};
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::{MetadataExt, OpenOptionsExt as _},
+};
 
 use super::{
     Clock, Samples, Source, Window,
@@ -46,6 +50,9 @@ pub(super) struct Descriptors {
 struct Followed {
     limit: Option<u64>,
     limit_ns: Option<u64>,
+    /// Its `/proc/PID/fd`, where it is looked at often: finding the way there costs more than the count. It stays that of this
+    /// process, and is nobody's when that has ended, whoever has its id then.
+    folder: Option<File>,
     since_ns: u64,
     used: u64,
     /// When that was last seen to move.
@@ -105,7 +112,10 @@ impl Source for Descriptors {
             if !((often && is_young) || process.near || is_due(process.counted_ns, rest_ns)) {
                 continue;
             }
-            let (window, used) = Window::around(clock, || count(*pid, size_is_count));
+            let (window, used) = Window::around(clock, || match often {
+                true => process.size(*pid),
+                false => count(*pid, size_is_count),
+            });
             process.counted_ns = Some(window.before_ns);
             let Some(used) = problems.check(used) else { continue };
             process.alive_ns = process.counted_ns;
@@ -129,6 +139,19 @@ impl Source for Descriptors {
             keep
         });
         problems.finish()
+    }
+}
+
+impl Followed {
+    /// The open descriptors of a process, by the size of its folder.
+    fn size(&mut self, pid: u32) -> Result<u64, SourceError> {
+        let path = || format!("/proc/{pid}/fd");
+        let open = || OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path());
+        let folder = self.folder.take().map_or_else(open, Ok);
+        let sized = folder.and_then(|folder| Ok((folder.metadata()?.size(), folder)));
+        let (size, folder) = sized.map_err(|error| SourceError::Unreadable { file: path(), error })?;
+        self.folder = Some(folder);
+        Ok(size)
     }
 }
 
@@ -183,6 +206,11 @@ fn parse_limit(text: &str) -> Result<(Option<u64>, Option<u64>), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        process::{Command, Stdio},
+    };
+
     use proptest::prelude::*;
 
     use super::*;
@@ -217,6 +245,28 @@ mod tests {
             count(pid, false).expect("own folder"),
             fs::read_dir("/proc/self/fd").expect("own folder").count() as u64
         ));
+    }
+
+    #[test]
+    fn a_kept_folder_counts_anew_and_ends_with_its_process() {
+        if fs::metadata("/proc/self/fd").expect("own folder").size() == 0 {
+            eprintln!("skipped: the size of /proc/PID/fd is not the count before 6.2");
+            return;
+        }
+        let mut cat = Command::new("cat");
+        let mut child = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+        let (pid, mut followed) = (child.id(), Followed::default());
+        // When it answers it has opened and closed what it does at its start.
+        child.stdin.as_mut().expect("a pipe").write_all(b"?").expect("a reader");
+        child.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("an answer");
+        for _ in 0..2 {
+            assert_eq!(followed.size(pid).expect("it is alive"), count(pid, false).expect("it is alive"));
+            assert!(followed.folder.is_some());
+        }
+        child.kill().expect("one's own child");
+        child.wait().expect("one's own child");
+        assert!(followed.size(pid).is_err_and(|error| error.is_gone()));
+        assert!(followed.folder.is_none());
     }
 
     proptest! {

@@ -18,10 +18,9 @@ use super::{
 };
 use crate::core::{frame::Resource, subject::Subject};
 
-/// How often a namespace is dumped although no segment has arrived, for its new listeners.
-const DUMP_ANYWAY_NS: u64 = 1_000_000_000;
-/// How often it is dumped for its new listeners when segments arrive.
-const DUMP_NS: u64 = 500_000_000;
+/// How often a namespace is dumped for its new listeners. What one of them drops before is seen in the sum of the namespace,
+/// and it is dumped at once then.
+const DUMP_NS: u64 = 1_000_000_000;
 /// More listeners than this are dumped, which is cheaper then.
 const MOST_ASKED: usize = 8;
 
@@ -47,7 +46,7 @@ impl Latest {
     /// Whether the next dump would give the same, `quiet_ns` being the end of a read without a segment: only
     /// a new listener would be missed, and that has nothing to tell before its first segment.
     fn still_holds(&self, quiet_ns: u64) -> bool {
-        let recent = |dumped_ns| quiet_ns.saturating_sub(dumped_ns) < DUMP_ANYWAY_NS;
+        let recent = |dumped_ns| quiet_ns.saturating_sub(dumped_ns) < DUMP_NS;
         self.dumped_ns.is_some_and(recent) && self.entries.iter().all(|entry| entry.queued == 0)
     }
 

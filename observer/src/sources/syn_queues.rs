@@ -18,7 +18,7 @@ use super::{
 use crate::core::{frame::Resource, subject::Subject};
 
 /// Walks take at most one in this many of the time,
-const SHARE: u64 = 4_000;
+const SHARE: u64 = 8_000;
 /// and this when a queue is filling: one in [`FILLING`] of its limit waits.
 const SHARE_FILLING: u64 = 500;
 const FILLING: u64 = 16;
